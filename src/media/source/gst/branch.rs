@@ -1,4 +1,4 @@
-//! One encoder at a tee, from its queue to our callback: a part of the pipeline that is added and removed alone.
+//! One encoder at a tee, from its queue to our callback: a part of the pipeline that can be added and removed alone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock};
@@ -63,7 +63,6 @@ impl Timing {
 
     /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, as [`Instant`] does:
     /// they only differ in their zero.
-    /// [`Instant`]: the two only differ by where they begin.
     fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = match self.offset.get() {
             Some(offset) => *offset,
@@ -109,20 +108,20 @@ pub(super) struct Job {
     /// Maximum frame rate.
     pub fps: u32,
     pub limit: QueueLimit,
-    /// Whether the source negotiates its buffers anew for this branch. It waits meanwhile until each branch has done its
-    /// last frame, and a new one has opened its encoder.
+    /// Whether the source renegotiates its buffers for this branch. Meanwhile it waits until each branch has finished
+    /// its last frame, and a new one has opened its encoder.
     pub renegotiates: bool,
-    /// If this is set, no error leaves the branch: the source and other branches continue.
+    /// If set, errors stay within the branch: the source and other branches continue.
     pub spare: Option<Spare>,
 }
 
-/// What is a failure of a branch that is not one of the source.
+/// What counts as a failure of a branch alone, not of the source.
 #[derive(Clone)]
 pub(super) struct Spare {
-    /// The highest H.264 level to accept, since the stream has to fit what was negotiated for another one. For the same
+    /// The highest H.264 level to accept, since the stream must match what was negotiated for another one. For the same
     /// reason it must be constrained baseline.
     pub level: u8,
-    /// The number of frames that it may take without making one.
+    /// The number of frames that it may take without producing one.
     pub silence: u32,
     /// Called at a failure, with the reason.
     pub failed: Arc<dyn Fn(String) + Send + Sync>,
@@ -139,7 +138,7 @@ pub(super) struct Outlet {
 /// A running encoder.
 pub(super) struct Branch {
     bin: gst::Bin,
-    /// When it made its first frame.
+    /// When it produced its first frame.
     first: Arc<OnceLock<Instant>>,
     tee: gst::Element,
     tee_pad: gst::Pad,
@@ -224,7 +223,7 @@ impl Branch {
         self.bin.name().into()
     }
 
-    /// How long ago it made its first frame.
+    /// How long ago it produced its first frame.
     pub(super) fn ran(&self) -> Option<Duration> {
         self.first.get().map(Instant::elapsed)
     }
@@ -283,7 +282,7 @@ impl Branch {
         }
     }
 
-    /// Sets a bitrate (bit/s), or a number of frames, while it runs. Returns whether that worked.
+    /// Sets a bitrate (bit/s) or a number of frames while it runs. Returns whether that worked.
     pub(super) fn turn(&self, knob: &Knob, value: u32) -> bool {
         let Some(encoder) = self.encoder() else { return false };
         let value = knob.unit.of(value);
@@ -338,7 +337,7 @@ fn contain(
             (spare.failed)(format!("it made nothing of {} frames", spare.silence));
         }
         match gst::ProxyPad::chain_default(pad, parent, buffer) {
-            // Buffers come after no end of the source, so it is one of the encoder.
+            // No buffers follow the end of the source, so this is the end of the encoder.
             Err(error @ (Eos | Error | NotNegotiated | NotSupported)) => {
                 (spare.failed)(format!("it does not accept frames ({error})"));
                 Ok(gst::FlowSuccess::Ok)
@@ -383,7 +382,7 @@ struct Taker {
     outlet: Outlet,
     spare: Option<Spare>,
     format: Option<VideoFormat>,
-    /// A key frame was seen.
+    /// Whether a key frame has been seen.
     running: bool,
     first: Arc<OnceLock<Instant>>,
     /// Frames that the branch has taken since its last one.

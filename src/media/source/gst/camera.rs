@@ -17,7 +17,7 @@ use crate::media::source::v4l2;
 use crate::media::source::v4l2::choose::{CameraRequest, Choice, Encoder, Io, Way, choose};
 use crate::media::source::v4l2::device::{Device, Identity, Role};
 
-/// The formats from which every encoder makes constrained baseline; from others, some make other profiles.
+/// The formats from which every encoder produces constrained baseline; from others, some produce other profiles.
 const PLAIN: [&str; 3] = ["I420", "NV12", "YV12"];
 
 pub(super) struct Camera {
@@ -164,7 +164,7 @@ impl Camera {
         }
         let restored = v4l2::Camera::open(&device.path).map(|camera| {
             let mut left: Vec<_> = self.set.iter().collect();
-            // One may depend on another (gain on gain_auto), so failures are tried once more after the others.
+            // One may depend on another (gain on gain_auto), so those that failed are tried again after the others.
             for last in [false, true] {
                 left.retain(|(name, value)| match camera.set(name, value) {
                     Ok(_) => false,

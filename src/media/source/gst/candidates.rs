@@ -1,13 +1,13 @@
-//! The encoders that can make a rendition, in order of preference, and which of them is in use.
+//! The encoders for a rendition, in order of preference, and which of them is in use.
 //!
 //! One that fails or hangs is rebuilt, or replaced by the next, while the source and other renditions continue:
 //!
-//! | it | then |
+//! | the encoder | then |
 //! |---|---|
-//! | never made a frame since it was built | the next: it does not work on this machine, or not any more |
-//! | failed for the third time in a row | the next |
-//! | does not return from a frame, so that it can't be removed | the next: the hardware is not free |
-//! | failed otherwise | it is rebuilt; after a good run the count begins anew |
+//! | has not produced a frame since it was built | the next: it does not work on this machine, or no longer |
+//! | failed for the third time in a row | the next is used |
+//! | does not return from a frame, so it cannot be removed | the next: the hardware is not free |
+//! | failed otherwise | it is rebuilt; after a good run the count restarts |
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::raw::{H264_TAIL, RawVideo};
 use crate::media::board::{Encoder, Start};
 use crate::media::source::lifecycle::GOOD_RUN;
 
-/// How often an encoder that has made frames may fail in a row before the next one is used.
+/// How often in a row an encoder that has produced frames may fail before the next one is used.
 const MAX_FAILURES: u32 = 3;
 
 /// An encoder with its element.
@@ -37,9 +37,9 @@ impl Chosen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Chosen>,
-    /// Those that were given up.
+    /// Encoders that were given up.
     gone: usize,
-    /// Of the one in use, in a row.
+    /// Consecutive failures of the one in use.
     failures: u32,
 }
 
@@ -48,7 +48,7 @@ impl Candidates {
         Candidates { all, gone: 0, failures: 0 }
     }
 
-    /// The encoder to use; `None` if there is none, or none is left.
+    /// The encoder to use; `None` if there is none or none is left.
     pub(super) fn encoder(&self) -> Option<&Chosen> {
         self.all.get(self.gone)
     }
@@ -58,7 +58,7 @@ impl Candidates {
         self.encoder().map_or("", |chosen| &chosen.name)
     }
 
-    /// The encoder failed, after it had made frames for this time. [`encoder`](Self::encoder) is the one to use next.
+    /// The encoder failed after it had made frames for this time. [`encoder`](Self::encoder) is the next to use.
     pub(super) fn handle_failure(&mut self, ran: Option<Duration>) {
         self.failures = match ran {
             None => MAX_FAILURES,
@@ -70,7 +70,7 @@ impl Candidates {
         }
     }
 
-    /// An encoder of this name can't be removed. Returns whether that changes which one is to be used.
+    /// An encoder of this name cannot be removed. Returns whether that changes the one to use.
     pub(super) fn handle_stuck(&mut self, name: &str) -> bool {
         let in_use = self.name() == name;
         if in_use {
@@ -108,7 +108,7 @@ mod tests {
         Candidates::new(names.iter().map(chosen).collect())
     }
 
-    /// The one that is used after a failure.
+    /// The name of the encoder that is used after a failure.
     fn after(candidates: &mut Candidates, ran: Option<Duration>) -> String {
         candidates.handle_failure(ran);
         candidates.name().to_owned()
@@ -127,7 +127,7 @@ mod tests {
         let mut two = candidates(&["v4l2h264enc", "x264enc"]);
         assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
         assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
-        // A good run is a new beginning.
+        // A good run resets the count.
         assert_eq!(after(&mut two, Some(GOOD_RUN)), "v4l2h264enc");
         assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
         assert_eq!(after(&mut two, Some(SECOND)), "x264enc", "three in a row");

@@ -103,8 +103,8 @@ pub(super) fn build(
     Ok(capture)
 }
 
-/// The front for a camera: encoded if its H.264 is passed through, otherwise decoded. Checks that it delivers what was
-/// negotiated.
+/// The front for a camera: encoded if its H.264 is passed through, otherwise decoded. Checks that the camera delivers
+/// what was negotiated.
 fn camera<F>(settings: &CaptureSettings, target: &Target, found: Arc<F>) -> Result<Capture, MediaError>
 where
     F: Fn(Found) + Send + Sync + 'static,
@@ -260,12 +260,12 @@ fn path_text(path: &Path) -> Result<&str, MediaError> {
     path.to_str().ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "the source's path is not UTF-8"))
 }
 
-/// Test frames that come later than this are not shown: a machine that can't make them in time would lag ever more.
+/// Test frames later than this are dropped: a machine that cannot draw them in time would lag more and more.
 const LATEST: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// What becomes of a test frame for `pts` that is drawn at `now`, in running time, after one of `last`. One that is late by
-/// more than a frame gets the time at which it was drawn: no camera captures the past. So does one that would be older
-/// than the last.
+/// The time of a test frame for `pts` that is drawn at `now`, in running time, after one with the time `last`. If it is
+/// late by more than a frame, or would be older than the last one, it gets the time at which it was drawn: no camera
+/// captures the past.
 fn drawn_at(
     pts: gst::ClockTime,
     last: Option<gst::ClockTime>,
@@ -476,7 +476,7 @@ mod tests {
     fn test_frames_never_go_back_in_time() {
         let ms = gst::ClockTime::from_mseconds;
         let mut last = None;
-        // At 10 fps: the second is late by more than a frame, the others are not.
+        // At 10 fps: only the second is late by more than a frame.
         for (pts, now) in [(0, 0), (100, 250), (200, 270), (300, 310), (400, 400)] {
             let drawn = drawn_at(ms(pts), last, ms(now), 10);
             assert!(drawn > last, "{drawn:?} after {last:?}");

@@ -29,7 +29,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("videoconvert", BASE),
     ("identity", CORE),
     ("videoscale", BASE),
-    ("videotestsrc", BASE), // every encoder is tried with it
+    ("videotestsrc", BASE), // for the trial of each encoder
     ("h264parse", BAD),
 ];
 const DECODED: &[(&str, &str)] = &[
@@ -243,7 +243,7 @@ mod tests {
             source: Location::V4l2 { path: path.into() },
             ..CaptureSettings::default()
         };
-        // A device without frames, like one that is in use.
+        // A device without frames, like a camera in use.
         let table = [
             ("/dev/null", false, Some("not-a-camera")),
             ("/dev/null", true, None),

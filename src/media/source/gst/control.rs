@@ -1,4 +1,4 @@
-//! The control thread: only it opens, changes and closes runs, as [`Lifecycle`] decides.
+//! The control thread: it alone opens, changes and closes runs, as [`Lifecycle`] decides.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -71,7 +71,7 @@ impl Control {
         self.life.handle_input(input, Instant::now());
     }
 
-    /// Executes the outputs of the source's life, until it returns when to wake.
+    /// Executes the outputs of the source's lifecycle. Returns when to wake.
     fn perform(&mut self) -> Option<Instant> {
         loop {
             match self.life.poll_output() {
@@ -195,7 +195,7 @@ impl Control {
                 let playing = run.play();
                 self.run = Some(run);
                 if let Err(error) = playing {
-                    // GStreamer has posted the cause, which is on its way as news; this comes after it.
+                    // GStreamer has already posted the cause, which arrives as news before this.
                     let late = News::Error(no_cause(&error), String::new());
                     _ = self.plan.orders.send(Order::News(self.runs, late));
                 }
@@ -285,11 +285,11 @@ impl Control {
         let failed = candidates.name().to_owned();
         candidates.handle_failure(ran);
         self.encoder_replaced(stream, &failed, words);
-        // A branch that could be removed is replaced once it is gone; one that could not be added, now.
+        // A branch that can be removed is replaced once it is gone; one that could not be added is replaced now.
         self.produce();
     }
 
-    /// An encoder that failed before does not return from its last frame, so its hardware is not free.
+    /// An encoder that failed earlier does not return from its last frame, so its hardware is not free.
     fn encoder_stuck(&mut self, stream: StreamId, encoder: &str) {
         let Some(candidates) = self.plan.candidates_mut(stream) else { return };
         if candidates.handle_stuck(encoder) {
@@ -297,7 +297,7 @@ impl Control {
         }
     }
 
-    /// Announces what comes after an encoder that failed.
+    /// Announces what replaces an encoder that failed.
     fn encoder_replaced(&mut self, stream: StreamId, failed: &str, words: &str) {
         let small = self.plan.stream(stream).is_some_and(|stream| stream.maker == Maker::Small);
         let Some(candidates) = self.plan.candidates_mut(stream) else { return };
@@ -311,7 +311,7 @@ impl Control {
         let of = if small { " for the small rendition" } else { "" };
         let error = MediaError::new(ErrorKind::NoEncoder, format!("{failed} failed{of}: {words}; {then}"));
         if none_left && !small {
-            // When the source is opened again, the first one is tried again.
+            // When the source is reopened, it starts again with the first one.
             candidates.restore();
             return self.fail(error);
         }
@@ -343,7 +343,7 @@ fn no_cause(error: &MediaError) -> glib::Error {
     glib::Error::new(gstreamer::CoreError::StateChange, &error.to_string())
 }
 
-/// Which sources are opened again. The test pattern only fails for permanent reasons, and does not end.
+/// Which sources are reopened. The test pattern fails only for permanent reasons, and does not end.
 fn reopening(settings: &CaptureSettings) -> Reopening {
     match &settings.source {
         source if source.is_live() => Reopening::AfterWait,

@@ -1,4 +1,4 @@
-//! A camera at the board's own port: which of the profile's elements opens it, and with which settings.
+//! A camera at the board's CSI port: which of the profile's elements opens it, and with which settings.
 
 use super::settings::CaptureSettings;
 use crate::media::board::{Asked, Elements, Profile};

@@ -1,4 +1,4 @@
-//! A running CSI source: another element in the sensor's place, and libcamera's own without a camera.
+//! A running CSI source: with another element in place of the sensor, and libcamera's element without a camera.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -23,8 +23,8 @@ const ADVICE: &str = "look at the cable";
 /// Longer than anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Runs a source `csi` that this head opens, with H.264 requested, until `enough`; returns all its events with their
-/// times.
+/// Runs a source `csi` that these elements open, with H.264 requested, until `enough`; returns all its events with
+/// their times.
 fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(Instant, SourceEvent)> {
     gst::init().expect("GStreamer");
     let source = Location::Csi { camera: None };

@@ -1,8 +1,8 @@
 //! Chooses an H.264 encoder by trying those that the board's profile lists.
 //!
 //! An installed element says nothing about the hardware, so each candidate encodes a few frames of the requested size,
-//! and its stream must be constrained baseline. The first one that succeeds is taken. One that does not work on this
-//! machine only costs an entry among the [`Rejected`].
+//! and its stream must be constrained baseline. The first one that succeeds is used. One that does not work on this
+//! machine only becomes an entry among the [`Rejected`].
 
 use std::fmt;
 
@@ -96,8 +96,7 @@ fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
     Ok(sps.profile_level_id)
 }
 
-/// Tries the candidates and returns the first that works, followed by those that were not tried: they are for later, if
-/// it fails.
+/// Tries the candidates. Returns the first that works, followed by those that were not tried, in case it fails later.
 pub(super) fn choose(
     settings: &CaptureSettings,
     profile: &Profile,

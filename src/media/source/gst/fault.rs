@@ -9,7 +9,7 @@ use crate::media::source::Location;
 /// The package with the decoders that most machines lack.
 const DECODERS: &str = "gstreamer1.0-libav";
 
-/// An error from the bus. The debug text is searched for causes and never shown: it is full of addresses.
+/// An error from the bus. The debug text is searched for causes but never shown, because it is full of addresses.
 pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str) -> MediaError {
     use gst::{ResourceError as R, StreamError as S};
     let has = |text: &str| debug.contains(text) || error.message().contains(text);
@@ -87,7 +87,7 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
     MediaError::new(kind, words)
 }
 
-/// Nobody answers at the address.
+/// The error if nobody answers at the address.
 pub(super) fn unreachable(source: &Location) -> MediaError {
     let words = format!(
         "{source} cannot be reached: check the address, the network and the camera{}",
@@ -139,7 +139,7 @@ pub(super) fn is_disagreement(error: &MediaError, debug: &str) -> bool {
     error.kind() == ErrorKind::Other && (debug.contains("not-negotiated") || debug.contains("S_FMT"))
 }
 
-/// The frames have another size than negotiated.
+/// The error if frames have a different size than negotiated.
 pub(super) fn wrong_size(source: &Location, agreed: (u32, u32), given: (u32, u32)) -> MediaError {
     let words = format!(
         "{source} negotiated {}x{} but delivers {}x{}; using the frames as delivered",
@@ -148,7 +148,7 @@ pub(super) fn wrong_size(source: &Location, agreed: (u32, u32), given: (u32, u32
     MediaError::new(ErrorKind::WrongFormat, words)
 }
 
-/// The frame rate is far lower than negotiated.
+/// The error if the frame rate is far lower than negotiated.
 pub(super) fn too_slow(source: &Location, agreed: f64, rate: f64) -> MediaError {
     let words = format!(
         "{source} negotiated {agreed:.0} fps but delivers {rate:.1}: many cameras expose longer in the dark \
@@ -157,7 +157,7 @@ pub(super) fn too_slow(source: &Location, agreed: f64, rate: f64) -> MediaError 
     MediaError::new(ErrorKind::TooSlow, words)
 }
 
-/// No frame arrived for too long.
+/// The error if no frame has arrived for too long.
 pub(super) fn stalled(source: &Location) -> MediaError {
     let cure = match source {
         Location::V4l2 { .. } => "if this continues, unplug the camera and plug it in again",

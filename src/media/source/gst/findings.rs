@@ -11,7 +11,7 @@ pub(super) enum Found {
     NoMore,
     /// A camera's H.264 has a profile that browsers may not support.
     Foreign([u8; 3]),
-    /// The frames have another size than negotiated.
+    /// The frames have a different size than negotiated.
     Size(u32, u32),
     /// The camera's frame rate became worse or better.
     Pace(FrameRateVerdict),
@@ -19,6 +19,6 @@ pub(super) enum Found {
     Still,
     /// The audio of a file with a still picture has ended.
     SoundEnded,
-    /// The frames have another size from now on.
+    /// The frames have a different size from now on.
     Resized,
 }

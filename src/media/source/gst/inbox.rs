@@ -15,7 +15,7 @@ pub(super) enum Order {
     News(u64, News),
     /// A branch that can be removed now, if it was not removed already.
     Detached { run: u64, stream: StreamId, branch: Option<Branch> },
-    /// A failed encoder of this name was removed from its stream. Perhaps it still has not returned from its last frame.
+    /// A failed encoder of this name was removed from its stream. It may still be stuck in its last frame.
     Abandoned { run: u64, stream: StreamId, encoder: String, stuck: bool },
     /// The last handle was dropped.
     Quit,
@@ -27,7 +27,7 @@ pub(super) enum News {
     Missing(String),
     /// GStreamer's error and its debug text.
     Error(glib::Error, String),
-    /// A branch of this name failed, but not the source; why.
+    /// A branch of this name failed, but not the source; with the reason.
     BranchFailed {
         name: String,
         words: String,

@@ -12,7 +12,7 @@ struct Front {
     frames: Receiver<(gst::Caps, Duration)>,
 }
 
-/// A camera with 25 frames per second, which `tail` makes from 50 progressive ones.
+/// A camera with 25 frames per second, which `tail` produces from 50 progressive ones.
 fn camera(tail: &str, fps: u32) -> Front {
     gst::init().expect("GStreamer");
     let source = Location::V4l2 { path: "/dev/video0".into() };

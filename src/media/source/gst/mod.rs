@@ -98,8 +98,8 @@ impl Source {
         Pipeline::build(settings).map(Source::new)
     }
 
-    /// Like [`Source::gstreamer`], for a source that replaces one with other settings, which may still have the same
-    /// camera open. So that camera need not deliver a frame now.
+    /// Like [`Source::gstreamer`], for a source that replaces one with other settings. The old one may still have the
+    /// same camera open, so the camera need not deliver a frame now.
     #[cfg(feature = "camera")]
     pub(crate) fn gstreamer_in_place_of(
         settings: CaptureSettings,
@@ -195,7 +195,7 @@ impl Pipeline {
     }
 }
 
-/// The streams that can be made. Their ids do not depend on what is installed.
+/// The streams that can be produced. Their ids do not depend on what is installed.
 fn streams(audio: bool, small: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
     let all = [
         (VIDEO_H264, Maker::Encoder, true),

@@ -89,7 +89,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
 }
 
 impl World {
-    /// The first event that `wanted` accepts, while streams are produced as the control thread does.
+    /// The first event that `wanted` accepts; meanwhile produces streams as the control thread does.
     fn until<T>(
         &mut self,
         streams: &[StreamId],

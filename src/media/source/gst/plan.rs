@@ -21,7 +21,7 @@ use crate::media::source::Listener;
 const AUDIO_BITRATE: u32 = 64_000;
 /// The maximum rate of snapshots: motion needs video.
 pub(super) const JPEG_FPS: u32 = 1;
-/// In percent; the element's default, at which blocks are hardly visible.
+/// In percent; the element's default, where blocks are hardly visible.
 const JPEG_QUALITY: u32 = 85;
 
 /// What all runs of a pipeline have in common.
@@ -102,7 +102,7 @@ impl Plan {
         raw.gop(self.settings.key_interval)
     }
 
-    /// What a video stream's encoder gets of captured frames of this size.
+    /// The size and rate that a video stream's encoder gets if captured frames have this size.
     pub(super) fn raw(&self, stream: &Stream, size: (u32, u32)) -> RawVideo {
         let (width, height) = size;
         let full = full(stream.maker, RawVideo { width, height, fps: self.settings.fps });
@@ -114,7 +114,7 @@ impl Plan {
         }
     }
 
-    /// The encoders of an H.264 stream, unless the camera makes it.
+    /// The encoders of an H.264 stream, unless the camera encodes it.
     pub(super) fn candidates_mut(&mut self, stream: StreamId) -> Option<&mut Candidates> {
         match self.stream(stream)?.maker {
             Maker::Encoder => Some(&mut self.encoder),
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// The encoder of an H.264 stream, unless the camera is it.
+    /// The encoder of an H.264 stream, unless the camera encodes it.
     pub(super) fn h264(&self, stream: &Stream) -> Option<&Chosen> {
         match stream.maker {
             Maker::Encoder => self.encoder.encoder(),
@@ -136,7 +136,7 @@ impl Plan {
         self.h264(stream).map(|chosen| &chosen.element)
     }
 
-    /// How to make a stream, in launch syntax.
+    /// How to produce a stream, in launch syntax.
     pub(super) fn chain(&self, stream: &Stream, input: Input) -> String {
         match stream.maker {
             Maker::PassThrough => "identity".into(),
@@ -176,7 +176,7 @@ impl Plan {
                      buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
                     raw.gop(interval)
                 ),
-                // Without an encoder there is no chain, which nobody can build.
+                // Without an encoder, an empty chain, which cannot be built.
                 _ => self.h264(stream).map_or_else(String::new, |e| e.chain(raw, interval, bps, dmabuf)),
             }
     }
@@ -193,7 +193,7 @@ impl Plan {
     }
 }
 
-/// Size and rate of a video stream in full quality, made of these frames.
+/// Size and rate of a video stream of these frames in full quality.
 pub(super) fn full(maker: Maker, captured: RawVideo) -> RawVideo {
     match maker {
         Maker::Small => small_rendition::of(captured),

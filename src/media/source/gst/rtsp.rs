@@ -12,7 +12,7 @@ use super::unsafe_sdp;
 use crate::media::source::sender_clock::SenderClock;
 use crate::media::source::{Login, RtspUrl};
 
-/// How much of a network camera's jitter is smoothed, in milliseconds. It adds delay only when packets are late or
+/// How much jitter of a network camera is smoothed, in milliseconds. This adds delay only when packets are late or
 /// lost, since nothing here waits for a presentation time.
 const LATENCY: u32 = 100;
 /// How long RTSP waits for packets over UDP, in microseconds, before it asks for TCP.
@@ -20,11 +20,11 @@ const UDP_WAIT: u64 = 2_000_000;
 /// How long RTSP waits for a connection, in microseconds.
 const CONNECT_WAIT: u64 = 5_000_000;
 
-/// How long a connection may take that only shows whether somebody answers. A camera that is being started drops what
-/// comes before its network is up, and is asked again.
+/// The timeout of a connection that only checks whether somebody answers. A camera that is starting drops packets until
+/// its network is up, and is tried again.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// Whether somebody may accept a connection at the address. Costs much less than to open the source.
+/// Whether somebody accepts a connection at the address, as far as can be known. Much cheaper than opening the source.
 pub(super) fn answers(url: &RtspUrl) -> bool {
     let Some(place) = url.host() else { return true };
     let found = place.to_socket_addrs();

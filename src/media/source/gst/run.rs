@@ -23,13 +23,13 @@ use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
 use crate::media::{Codec, StreamId};
 
-/// The names of branches whose errors are not those of the source begin like this.
+/// The prefix of the names of branches whose errors are not errors of the source.
 const SPARE: &str = "spare-";
-/// How many seconds' frames such a branch may take without making one: as long as a source may be silent.
+/// How many seconds of frames such a branch may take without producing one: as long as a source may be silent.
 const SILENCE: u32 = 5;
-/// The same of the main rendition, for which everybody waits. Loading firmware takes a second on some boards.
+/// The same for the main rendition, which everybody waits for. Loading firmware takes a second on some boards.
 const MAIN_SILENCE: u32 = 3;
-/// How long an encoder may take to return from its last frame, until it is given up.
+/// How long an encoder may take to return from its last frame before it is given up.
 const RETURNS: Duration = Duration::from_secs(2);
 
 /// A playing pipeline. Dropping it closes the source.
@@ -49,10 +49,10 @@ pub(super) struct Run {
     has_audio: bool,
     /// When the last buffer arrived, in milliseconds after `began`; 0 before the first.
     pulse: Arc<AtomicU64>,
-    /// What GStreamer has no plugin for, in its words.
+    /// What GStreamer lacks a plugin for, in its words.
     pub missing: Option<String>,
     target: Option<Target>,
-    /// The encoder in the camera, if that is in use.
+    /// The encoder in the camera, if it is in use.
     steering: Option<Steering>,
     file: bool,
 }
@@ -167,7 +167,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the source has what the stream is made of, and nothing is in the way of its encoder.
+    /// Whether the source has what the stream needs, and no other encoder is in the way.
     fn can_add(&self, plan: &Plan, stream: &Stream) -> bool {
         let possible = match stream.maker {
             Maker::Opus => self.has_audio,
@@ -232,7 +232,7 @@ impl Run {
                 _ = orders.send(Order::News(number, News::BranchFailed { name, words }));
             });
         };
-        // What the main rendition's level is follows from its frames.
+        // The main rendition's level follows from its frames.
         let (level, seconds) = match stream.maker {
             Maker::Small => (plan.level, SILENCE),
             _ => (u8::MAX, MAIN_SILENCE),
@@ -240,7 +240,7 @@ impl Run {
         Spare { level, silence: plan.settings.fps * seconds, failed: Arc::new(failed) }
     }
 
-    /// Removes a failed branch. Returns its stream, and for how long it had made frames; `None` if it is gone already.
+    /// Removes a failed branch. Returns its stream, and how long it had produced frames; `None` if it is already gone.
     pub(super) fn remove_failed(&mut self, plan: &Plan, name: &str) -> Option<(StreamId, Option<Duration>)> {
         if let Some(id) = self.broken.iter().find(|(_, broken)| *broken == name).map(|(id, _)| *id) {
             self.broken.remove(&id);
@@ -260,8 +260,8 @@ impl Run {
         branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch: Some(branch) }));
     }
 
-    /// Like [`detach`](Self::detach), for an encoder that may never return from its last frame: threads of its own wait for
-    /// it, the one to tell when there was time enough.
+    /// Like [`detach`](Self::detach), for an encoder that may never return from its last frame: one thread waits for
+    /// it, another reports within [`RETURNS`] whether it returned.
     fn abandon(&mut self, plan: &Plan, stream: StreamId) {
         let Some(branch) = self.branches.remove(&stream) else { return };
         self.leaving.insert(stream);
@@ -286,7 +286,7 @@ impl Run {
         });
     }
 
-    /// A stream's encoder was removed: another may be added.
+    /// A stream's encoder was removed, so another may be added.
     pub(super) fn handle_detached(&mut self, stream: StreamId) {
         self.leaving.remove(&stream);
     }

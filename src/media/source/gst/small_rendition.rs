@@ -1,8 +1,8 @@
-//! The small rendition: its size and frame rate, and which encoder makes it.
+//! The small rendition: its size, its frame rate, and its encoder.
 //!
-//! Whether two encoders work at the same time shows only when both run, and a trial of each at the start would cost
-//! time that most viewers never need. So candidates are not tried beforehand: see [`Candidates`]. Without any that works, the
-//! rendition is withdrawn.
+//! Only when both run does it show whether two encoders work at the same time, and a trial at the start would take time
+//! for something that most viewers never need. So candidates are not tried beforehand: see [`Candidates`]. If none
+//! works, the rendition is withdrawn.
 
 use super::candidates::{Candidates, Chosen};
 use super::check;
@@ -10,19 +10,19 @@ use super::raw::RawVideo;
 use super::settings::CaptureSettings;
 use crate::media::board::{Elements, Profile};
 
-/// Its part of the main rendition's initial bitrate, unless it was commanded: it has an eighth of the pixels, which need
-/// more bits each.
+/// Its initial bitrate is the main rendition's divided by this, unless another was commanded: it has an eighth of the
+/// pixels a second, but each needs more bits.
 pub(super) const BITRATE_PART: u32 = 4;
 /// Half of a usual rate, at which motion is still smooth enough to follow.
 const MAX_FPS: u32 = 15;
-/// The narrowest frame in which people can still be recognized; the same limit as that of the quality ladder.
+/// The narrowest frame in which people can still be recognized; the quality ladder has the same limit.
 const MIN_WIDTH: u32 = 160;
 
 /// Size and frame rate of the small rendition of captured frames.
 pub(super) fn of(captured: RawVideo) -> RawVideo {
     let RawVideo { width, height, fps } = captured;
     let even = |length: u32| length / 2 * 2;
-    // A main rendition that is narrower keeps its size.
+    // A narrower main rendition keeps its size.
     let narrow = even(width / 2).max(MIN_WIDTH).min(width.max(16));
     let low = u64::from(height) * u64::from(narrow) / u64::from(width.max(1));
     // 16 is the smallest block that can be encoded.
@@ -30,8 +30,8 @@ pub(super) fn of(captured: RawVideo) -> RawVideo {
     RawVideo { width: narrow, height: low, fps: fps.min(MAX_FPS) }
 }
 
-/// The board's candidates for the small rendition of a main one that `main` encodes. A hardware encoder is only one if it
-/// is the same, since the others failed their trial or are not wanted.
+/// The board's candidates for the small rendition, if `main` encodes the main one. The only hardware encoder among them
+/// is `main` itself, since the others failed their trial or are not wanted.
 pub(super) fn candidates(
     settings: &CaptureSettings,
     profile: &Profile,
@@ -75,7 +75,7 @@ mod tests {
     fn a_hardware_encoder_is_used_twice_and_no_other() {
         gstreamer::init().expect("GStreamer");
         let elements = board::elements();
-        // Elements that are installed here stand for hardware ones.
+        // Installed elements stand in for hardware ones.
         let mut hardware = elements.clone();
         hardware.encoder.get_mut("x264enc").expect("it is known").hardware = true;
         let (profile, _) = board::named("generic", &elements).expect("it is built in");

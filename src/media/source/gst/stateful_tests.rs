@@ -40,7 +40,7 @@ fn codec(test: &str) -> Option<Codec> {
     Some(Codec { pipeline, encoder, keys })
 }
 
-/// The header of FWHT has its flags after two magic words, version, width and height (`codec-fwht.h`).
+/// A FWHT header has its flags after two magic words, version, width and height (`codec-fwht.h`).
 fn is_key(picture: &[u8]) -> bool {
     let flags = picture.get(20..24).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     flags >> 10 & 1 == 1
@@ -67,7 +67,7 @@ fn a_control_is_set_while_frames_flow_on_the_elements_own_file() {
     assert_eq!(set_control(&codec.encoder, "video_gop_size", 5), Ok(5));
     codec.keys(25);
     assert_eq!(codec.keys(50), 10, "as it was set");
-    // Another open file of the device has controls of its own, so setting them there has no effect.
+    // Each open file of the device has its own controls, so setting them on another file has no effect.
     let path = codec.encoder.property::<String>("device");
     let id = control_id("video_gop_size").expect("it is known");
     let other = crate::media::source::v4l2::encoder::of_another_opening(&path, id);

@@ -1,4 +1,4 @@
-//! The table of a pipeline's streams: the kind of each, what makes it, and what was requested.
+//! The table of a pipeline's streams: the kind of each, what produces it, and what was requested.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::source::{Listener, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo};
 
-/// The element that makes a stream.
+/// The element that produces a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
     /// The camera itself.
@@ -20,7 +20,7 @@ pub(super) enum Maker {
     Jpeg,
 }
 
-/// A stream, and what was requested of it.
+/// A stream and what was requested for it.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub id: StreamId,
@@ -47,7 +47,7 @@ impl Stream {
         self.codec().is_video()
     }
 
-    /// Whether its failure is no failure of the source: it can be rebuilt, or there is another rendition.
+    /// Whether the source survives its failure: it can be rebuilt, or there is another rendition.
     pub(super) fn is_spare(&self) -> bool {
         matches!(self.maker, Maker::Encoder | Maker::Small)
     }
@@ -60,7 +60,7 @@ pub(super) struct Announced {
     order: Mutex<()>,
 }
 
-/// A stream, and whether it can be made now.
+/// A stream, and whether it can be produced now.
 struct Entry {
     info: StreamInfo,
     available: bool,
@@ -85,7 +85,7 @@ impl Announced {
         on(SourceEvent::Streams(self.infos()));
     }
 
-    /// Withdraws a stream that cannot be made any more, or announces it again.
+    /// Withdraws a stream that can no longer be produced, or announces it again.
     pub(super) fn set_available(&self, stream: StreamId, available: bool, on: &Listener) {
         let _order = lock(&self.order);
         let changed = |entry: &mut Entry| std::mem::replace(&mut entry.available, available) != available;

@@ -34,7 +34,7 @@ impl fmt::Display for CaptureInfo {
     }
 }
 
-/// What one run opens.
+/// What one run opens on a camera.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     /// The pipeline's first elements, in launch syntax; the source is named `camera`.
