@@ -95,6 +95,15 @@ impl Core {
         self.begin(to, wire_id, at_once, session, now)
     }
 
+    /// Sets what a call sends and receives, from its next description on. At [`Event::Incoming`] or [`Event::Calling`]
+    /// a caller's offer is not answered yet, since that waits for an [`Input::Timeout`].
+    #[cfg(feature = "talk")]
+    pub(crate) fn grant(&mut self, call: CallId, directions: rtc::Directions, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.set_directions(seat.session, directions);
+        self.settle(now);
+    }
+
     /// Asks the other side of a call for a key frame.
     #[cfg(feature = "calls")]
     pub(crate) fn request_key_frame(&mut self, call: CallId, stream: StreamId, now: Instant) {

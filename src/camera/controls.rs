@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::permission::ControlPermission;
+use super::permission::Permission;
 use crate::call::RateLimit;
 use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
@@ -53,7 +53,7 @@ pub(super) enum Output {
 
 /// The pending commands, and the controls as last read.
 pub(crate) struct ControlCommands {
-    permission: ControlPermission,
+    permission: Permission,
     known: Vec<Control>,
     /// Commands without a response so far, and when they were sent to the device.
     asked: BTreeMap<RequestId, (Instant, Message)>,
@@ -63,7 +63,7 @@ pub(crate) struct ControlCommands {
 }
 
 impl ControlCommands {
-    pub(super) fn new(permission: ControlPermission, known: Vec<Control>) -> Self {
+    pub(super) fn new(permission: Permission, known: Vec<Control>) -> Self {
         ControlCommands {
             permission,
             known,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn commands(may: Controllers) -> ControlCommands {
-        ControlCommands::new(ControlPermission::new(may, &serve("127.0.0.1:4500")), vec![gain()])
+        ControlCommands::new(Permission::new(may, &serve("127.0.0.1:4500")), vec![gain()])
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(refused, (!expected).then_some(Status::FORBIDDEN));
             assert_eq!(commands.is_of_use(), expected);
         }
-        let permission = ControlPermission::new(Controllers::Everybody, &serve("127.0.0.1:1"));
+        let permission = Permission::new(Controllers::Everybody, &serve("127.0.0.1:1"));
         assert!(!ControlCommands::new(permission, vec![]).is_of_use());
     }
 

@@ -3,6 +3,8 @@
 
 mod shares;
 mod source;
+#[cfg(feature = "talk")]
+mod talk;
 mod viewers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +15,8 @@ use super::audience::Audience;
 use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
+#[cfg(feature = "talk")]
+use super::permission::Permission;
 use super::sharing::BitratePolicy;
 use super::snapshot::PendingSnapshot;
 use super::wishes::Wishes;
@@ -59,6 +63,9 @@ pub(crate) struct Config {
     pub live: bool,
     /// Commands to the source's controls; `None` if the application handles them.
     pub controls: Option<ControlCommands>,
+    /// Whose audio is taken; `None` is nobody's.
+    #[cfg(feature = "talk")]
+    pub talkers: Option<Permission>,
 }
 
 /// What happened outside. Frames and datagrams are borrowed.
@@ -176,6 +183,8 @@ pub(crate) struct CameraCore {
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     controls: Option<ControlCommands>,
+    #[cfg(feature = "talk")]
+    talkers: Option<Permission>,
     wishes: Wishes,
     over: bool,
     out: VecDeque<Output>,
@@ -224,6 +233,8 @@ impl CameraCore {
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
             controls: config.controls,
+            #[cfg(feature = "talk")]
+            talkers: config.talkers,
             wishes: Wishes::new(),
             over: false,
             out: VecDeque::new(),

@@ -83,7 +83,7 @@ use commands::Handlers;
 use controls::ControlCommands;
 use driver::Driver;
 use frame_callbacks::FrameCallbacks;
-use permission::ControlPermission;
+use permission::Permission;
 use sender::Sender;
 use senders::Senders;
 use shared::Shared;
@@ -119,7 +119,7 @@ impl Camera {
         let streams = reconfigure::offered(producer.streams(), config.vp8);
         let known = producer.controls();
         let control_commands = (is_v4l2 || !known.is_empty()).then(|| {
-            let permission = ControlPermission::new(config.controls.clone(), &config.signalling);
+            let permission = Permission::new(config.controls.clone(), &config.signalling);
             ControlCommands::new(permission, known)
         });
         if control_commands.as_ref().is_some_and(ControlCommands::is_of_use) {
@@ -160,6 +160,8 @@ impl Camera {
             snapshot_every: config.snapshot_every,
             live: producer.is_live(),
             controls: control_commands,
+            #[cfg(feature = "talk")]
+            talkers: None,
         };
         let urls = server.as_ref().map(site::urls).unwrap_or_default();
         let shared = Arc::new(Shared {

@@ -52,14 +52,14 @@ fn judge(request: &AuthRequest, token: Option<&Token>) {
     }
 }
 
-/// Who may set the controls of one camera.
-pub(crate) struct ControlPermission {
+/// Who may do something at one camera that affects others: set its controls, or talk.
+pub(crate) struct Permission {
     controllers: Controllers,
     /// Whether [`Controllers::Auto`] means everybody here.
     is_open: bool,
 }
 
-impl ControlPermission {
+impl Permission {
     pub(crate) fn new(controllers: Controllers, signalling: &Signalling) -> Self {
         let is_open = match signalling {
             // Whoever knows the token may do what it is for. Whoever reaches loopback is on this machine, unless a
@@ -71,7 +71,7 @@ impl ControlPermission {
             // The rules of that server are unknown here.
             Signalling::Connect(_) | Signalling::Within(_) => false,
         };
-        ControlPermission { controllers, is_open }
+        Permission { controllers, is_open }
     }
 
     /// Whether the user has it.
@@ -140,7 +140,7 @@ mod tests {
         ];
         for (controllers, signalling, bob, anybody) in table {
             let row = format!("{controllers:?} {signalling:?}");
-            let permission = ControlPermission::new(controllers, &signalling);
+            let permission = Permission::new(controllers, &signalling);
             assert_eq!((permission.allows("bob"), permission.is_given()), (bob, anybody), "{row}");
         }
     }

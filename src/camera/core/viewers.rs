@@ -101,7 +101,11 @@ impl CameraCore {
             calling::Event::Incoming { call, peer, data } => {
                 Event::Incoming { id: ViewerId(call), peer, data }
             }
-            calling::Event::Calling { call, peer } => Event::Calling { id: ViewerId(call), peer },
+            calling::Event::Calling { call, peer } => {
+                #[cfg(feature = "talk")]
+                self.grant_talk(call, &peer, now);
+                Event::Calling { id: ViewerId(call), peer }
+            }
             calling::Event::Takes { call, streams } => {
                 self.check_profiles(&[call]);
                 self.serve_again(call, &streams, now);

@@ -4,14 +4,13 @@ use super::*;
 
 /// A camera whose one control everybody may set.
 fn with_a_control() -> World {
-    use crate::camera::permission::ControlPermission;
+    use crate::camera::permission::Permission;
     use crate::camera::{Controllers, Serve, Signalling};
     use crate::media::source::controls::{Control, ControlKind};
 
     let gain = Control::new(0x0098_0913, "Gain", ControlKind::Integer { min: 0, max: 255, step: 1 });
     let signalling = Signalling::Serve(Serve::default());
-    let controls =
-        ControlCommands::new(ControlPermission::new(Controllers::Everybody, &signalling), vec![gain]);
+    let controls = ControlCommands::new(Permission::new(Controllers::Everybody, &signalling), vec![gain]);
     World::of(4, true, AnswerPolicy::All, Some(controls))
 }
 

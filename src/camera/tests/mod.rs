@@ -5,6 +5,8 @@ mod controls;
 mod shares;
 mod sinks;
 mod source;
+#[cfg(feature = "talk")]
+mod talk;
 mod watching;
 
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use super::SnapshotError;
 use super::controls::ControlCommands;
 use super::core::{CameraCore, Config, Input, Output, Whence};
 use super::event::Event;
+use super::permission::Permission;
 use crate::call::RateLimit;
 use crate::calling::AnswerPolicy;
 use crate::camera::BitratePolicy;
@@ -63,7 +66,22 @@ impl World {
         World::of(max_viewers, vp8, answer, None)
     }
 
+    #[cfg(feature = "talk")]
+    fn with_talkers(talkers: Permission) -> World {
+        World::made(4, true, AnswerPolicy::All, None, Some(talkers))
+    }
+
     fn of(max_viewers: usize, vp8: bool, answer: AnswerPolicy, controls: Option<ControlCommands>) -> World {
+        World::made(max_viewers, vp8, answer, controls, None)
+    }
+
+    fn made(
+        max_viewers: usize,
+        vp8: bool,
+        answer: AnswerPolicy,
+        controls: Option<ControlCommands>,
+        talkers: Option<Permission>,
+    ) -> World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
@@ -81,6 +99,8 @@ impl World {
             snapshot_every: Duration::from_secs(1),
             live: true,
             controls,
+            #[cfg(feature = "talk")]
+            talkers,
         };
         let core = CameraCore::new(config, now);
         let mut world = World {
