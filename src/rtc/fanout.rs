@@ -157,12 +157,22 @@ impl Fanout {
         answer
     }
 
-    /// Creates an offer: send-only audio and video, as far as there are streams. The session then waits for
-    /// [`answer`](Self::answer). With the feature `recv`, `set_directions` says what else it is for.
+    /// Creates an offer, which then waits for [`answer`](Self::answer): send-only audio and video, as far as there are
+    /// streams. With the feature `recv`, `set_directions` says what else it is for.
+    ///
+    /// In a session that exists it is a renegotiation: of the directions that were set and the streams that there are
+    /// now. Nothing changes before the answer is applied; [`accept`](Self::accept), [`roll_back`](Self::roll_back) and
+    /// another offer make this one void.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SessionExists`] if the first offer of the session is not answered yet.
     pub fn offer(&mut self, id: SessionId, now: Instant) -> Result<Offer, Refusal> {
         self.tick(now);
-        if self.places.contains_key(&id) {
-            return Err(Refusal::SessionExists);
+        if let Some(at) = self.places.get(&id).copied() {
+            let offer = self.with(at, |sessions| sessions.offer_again(id));
+            self.collect();
+            return offer;
         }
         self.check_room(false)?;
         let supply = self.supply_of(id);
@@ -173,8 +183,9 @@ impl Fanout {
         Ok(Offer { sdp })
     }
 
-    /// Applies the answer to our offer. If the answer cannot be parsed, the offer stays open; after any other error,
-    /// close the session.
+    /// Applies the answer to our offer. If the answer cannot be parsed, the offer stays open. After any other error, a
+    /// session whose first offer it was is of no use: close it; a renegotiation is void, and the session continues
+    /// unchanged.
     pub fn answer(&mut self, id: SessionId, answer: &str, now: Instant) -> Result<Answered, Refusal> {
         self.tick(now);
         let at = self.places.get(&id).copied().ok_or(Refusal::UnknownSession)?;
@@ -182,6 +193,14 @@ impl Fanout {
         let answered = self.with(at, |sessions| sessions.answer(id, &remote));
         self.collect();
         answered
+    }
+
+    /// Takes back an offer that renegotiates a session: nothing was changed by it. Does nothing if none is open.
+    pub fn roll_back(&mut self, id: SessionId) {
+        if let Some(at) = self.places.get(&id).copied() {
+            self.with(at, |sessions| sessions.step(id, |session, _, _| session.roll_back()));
+            self.collect();
+        }
     }
 
     /// Adds a remote candidate (`candidate:…`). Unusable ones are ignored: with an mDNS name, over TCP, for RTCP, or at

@@ -334,6 +334,14 @@ pub struct Directions {
 }
 
 #[cfg(feature = "recv")]
+impl Directions {
+    /// Sends these kinds, and receives those.
+    pub fn new(send: impl IntoIterator<Item = Kind>, receive: impl IntoIterator<Item = Kind>) -> Directions {
+        Directions { send: send.into_iter().collect(), receive: receive.into_iter().collect() }
+    }
+}
+
+#[cfg(feature = "recv")]
 impl Default for Directions {
     /// Audio and video are sent, and nothing is received.
     fn default() -> Directions {

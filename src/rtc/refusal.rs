@@ -37,7 +37,7 @@ pub enum Refusal {
     },
     /// The session does not exist or has ended.
     UnknownSession,
-    /// A session with this ID exists already.
+    /// A session with this ID exists already, and its first offer is not answered yet.
     SessionExists,
     /// An answer arrived without an open offer.
     NoOpenOffer,
@@ -112,9 +112,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Full { limit } => write!(f, "the limit of {limit} viewers is reached"),
             Refusal::UnknownSession => f.write_str("no such session; it may have ended"),
-            Refusal::SessionExists => {
-                f.write_str("this session exists already; close it before calling again")
-            }
+            Refusal::SessionExists => f.write_str("the first offer of this session is not answered yet"),
             Refusal::NoOpenOffer => {
                 f.write_str("received an answer without an open offer; send an offer first")
             }

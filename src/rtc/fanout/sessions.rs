@@ -16,7 +16,7 @@ use crate::rtc::send_order::Turns;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
 use crate::rtc::session::{Note, Session, Shared, Sink};
-use crate::rtc::{Answer, Answered, Event, Refusal, SessionId, Skipped, Transmit};
+use crate::rtc::{Answer, Answered, Event, Offer, Refusal, SessionId, Skipped, Transmit};
 
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -135,6 +135,13 @@ impl Sessions {
         let answer = self.ended(id, done)?;
         self.adopt(id);
         Ok(answer)
+    }
+
+    pub(super) fn offer_again(&mut self, id: SessionId) -> Result<Offer, Refusal> {
+        let Member { session, .. } = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        let done = contained(|| session.offer_again(&self.supply));
+        let sdp = self.ended(id, done)?;
+        Ok(Offer { sdp })
     }
 
     pub(super) fn answer(&mut self, id: SessionId, remote: &Remote) -> Result<Answered, Refusal> {

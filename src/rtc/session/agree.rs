@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::change::SdpOffer;
 use str0m::format::FormatParams;
-use str0m::media::{Direction as Stack, Frequency, MediaKind, Mid, Pt};
+use str0m::media::{Frequency, Pt};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::state::State;
-use super::{Announced, Names, OpenOffer, STATS_EVERY, Session, Shared};
+use super::{Announced, Names, STATS_EVERY, Session, Shared};
 use crate::media::{self, Codec};
 use crate::rtc::refusal::Refusal;
 use crate::rtc::send::estimate::Limits;
@@ -18,16 +18,15 @@ use crate::rtc::send::track::Format;
 use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
 use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
-use crate::rtc::session::direction::Direction;
 use crate::rtc::session::negotiate::{Plan, Settled};
 use crate::rtc::session::payload::Choice;
 use crate::rtc::session::receiving::Receiving;
 use crate::rtc::session::route::Route;
-use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
-use crate::rtc::session::section::{Part, Used, Whole};
+use crate::rtc::session::sdp::{self, Remote, Transport};
+use crate::rtc::session::section::{Part, Whole};
 use crate::rtc::session::slots::STR0M_PROFILE;
 use crate::rtc::session::supply::Supply;
-use crate::rtc::{Answer, Answered, Config, LocalCandidate, SessionId, SessionStats};
+use crate::rtc::{Answer, Config, LocalCandidate, SessionId, SessionStats};
 
 /// No link is taken for slower than this: a key frame a second of the smallest size.
 const MIN_BITRATE: u32 = 50_000;
@@ -47,48 +46,7 @@ impl Session {
         Ok((session, answer))
     }
 
-    /// A session with an offer of ours.
-    pub(in crate::rtc) fn offer(
-        id: SessionId,
-        shared: &Shared,
-        supply: &Supply,
-        now: Instant,
-    ) -> Result<(Session, String), Refusal> {
-        if supply.is_empty() {
-            return Err(Refusal::NothingToSend);
-        }
-        let choices = choices(&Settled::default(), supply);
-        let mut session = Session::new(id, shared, &choices, now);
-        let mut api = session.rtc.sdp_api();
-        let mut mids = vec![];
-        for (kind, media) in [(Kind::Audio, media::Kind::Audio), (Kind::Video, media::Kind::Video)] {
-            let ours = Direction::of(supply.streams(media).next().is_some(), supply.takes(media));
-            if ours == Direction::Inactive {
-                continue;
-            }
-            let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
-            // What is sent and received is ours, not str0m's.
-            let mid = api.add_media(kind_of, Stack::Inactive, None, None, None);
-            mids.push((kind, ours, mid.to_string()));
-        }
-        let (_, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
-        session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
-        let mut parts = vec![];
-        for (kind, ours, mid) in &mids {
-            let video = *kind == Kind::Video;
-            let own: Vec<Choice> =
-                choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
-            let ssrcs = ours.sends().then(|| {
-                let (ssrc, rtx) = session.announce(mid, video);
-                (ssrc, own.iter().any(|choice| choice.rtx.is_some()).then_some(rtx))
-            });
-            parts.push(Part::Used(Used::offered(*kind, mid, ssrcs, ours.receives(), &own)));
-        }
-        let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
-        Ok((session, sdp))
-    }
-
-    fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
+    pub(super) fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
         let config = &shared.config;
         let (rtc, local_candidates) = stack(shared, choices, credentials(), now);
         let cname = random_name();
@@ -106,6 +64,8 @@ impl Session {
             tag: String::new(),
             setup: String::new(),
             settled: Settled::default(),
+            parts: vec![],
+            whole: Whole::default(),
             open: None,
             origin: random_number(),
             version: 0,
@@ -162,7 +122,8 @@ impl Session {
         let offer = plan.for_str0m(remote, &transport, &fresh);
         let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?.to_sdp_string();
-        // An offer of ours that was open is void: str0m has rolled it back.
+        // An offer of ours that was open is void; str0m has rolled back what it knows of it.
+        self.roll_back();
         self.open = None;
         if !self.names.ours.is_empty()
             && self.rtc.direct_api().local_ice_credentials().ufrag != self.names.ours
@@ -173,43 +134,12 @@ impl Session {
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         let setup = answer.lines().find_map(|line| line.strip_prefix("a=setup:")).unwrap_or("passive");
-        let parts = plan.parts(remote, |section, video| self.announce(section, video));
-        let session = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
         setup.clone_into(&mut self.setup);
-        let sdp = self.describe(setup, session, &parts);
-        self.settled = plan.settled;
+        self.keep_agreed(remote, plan);
+        let parts = std::mem::take(&mut self.parts);
+        let sdp = self.describe(setup, self.whole, &parts);
+        self.parts = parts;
         Ok(Answer { sdp, streams: self.stats.streams.clone() })
-    }
-
-    /// The answer to our open offer.
-    pub(in crate::rtc) fn answer(
-        &mut self,
-        shared: &Shared,
-        remote: &Remote,
-        supply: &Supply,
-    ) -> Result<Answered, Refusal> {
-        let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
-        let supply = &*self.directed(supply);
-        let plan = Plan::of_answer(remote, supply, &open.mids)?;
-        let transport = self.transport(remote);
-        let fresh = self.fresh_candidates(&transport);
-        let answer = plan.for_str0m(remote, &transport, &fresh);
-        let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
-        let open = self.open.take().expect("seen above");
-        self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(unusable)?;
-        // Whatever the direction of an offered section, str0m has a stream for it, and would report on that as well.
-        let mut api = self.rtc.direct_api();
-        for mid in &open.mids {
-            if let Some(ssrc) =
-                api.stream_tx_by_mid(Mid::from(mid.as_str()), None).map(|stream| stream.ssrc())
-            {
-                api.remove_stream_tx(ssrc);
-            }
-        }
-        self.settle(shared, remote, transport, &plan);
-        self.note_transport(remote);
-        self.settled = plan.settled;
-        Ok(Answered { streams: self.stats.streams.clone() })
     }
 
     /// Takes over what was negotiated.
@@ -247,15 +177,22 @@ impl Session {
         self.sender.set_streams(streams, shared.config.resend_packets, self.made);
     }
 
+    /// Keeps what both sides agreed on, for descriptions to come.
+    pub(super) fn keep_agreed(&mut self, remote: &Remote, plan: Plan) {
+        self.parts = plan.parts(remote, |section, video| self.announce(section, video));
+        self.whole = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
+        self.settled = plan.settled;
+    }
+
     /// How the other side is reached from now on; as before, if all sections of its description are over.
-    fn transport(&self, remote: &Remote) -> Transport {
+    pub(super) fn transport(&self, remote: &Remote) -> Transport {
         let theirs = &remote.transport;
         if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
     }
 
     /// The SSRC of what is sent in a section that str0m knows by this name, and that of its retransmissions. They stay
     /// the same as long as the section does.
-    fn announce(&mut self, section: &str, video: bool) -> (u32, u32) {
+    pub(super) fn announce(&mut self, section: &str, video: bool) -> (u32, u32) {
         if let Some(known) = self.announced.iter().find(|known| known.section == section) {
             return (known.ssrc, known.rtx);
         }
@@ -268,7 +205,7 @@ impl Session {
     }
 
     /// Writes a description of ours.
-    fn describe(&mut self, setup: &str, whole: Whole, parts: &[Part<'_>]) -> String {
+    pub(super) fn describe(&mut self, setup: &str, whole: Whole, parts: &[Part]) -> String {
         self.version += 1;
         let api = self.rtc.direct_api();
         let own = api.local_ice_credentials();

@@ -5,9 +5,8 @@
 
 use std::net::SocketAddr;
 
-use super::sdp::{Kind, Section};
-use super::section::{Part, STREAM_NAME, Used, Whole};
-use super::slots::{feedback, kind, write_format, write_line};
+use super::section::{Declined, Part, STREAM_NAME, Used, Whole};
+use super::slots::{kind, write_format, write_line};
 
 /// What all sections of a description share.
 pub(in crate::rtc) struct Facts<'a> {
@@ -26,15 +25,15 @@ pub(in crate::rtc) struct Facts<'a> {
     pub(in crate::rtc) whole: Whole,
 }
 
-pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {
+pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part]) -> String {
     let mut sdp = String::new();
-    let used = || parts.iter().filter_map(|part| if let Part::Used(used) = part { Some(used) } else { None });
     write_line(&mut sdp, format_args!("v=0"));
     write_line(&mut sdp, format_args!("o=- {} {} IN IP4 127.0.0.1", facts.origin, facts.version));
     write_line(&mut sdp, format_args!("s=-"));
     write_line(&mut sdp, format_args!("t=0 0"));
     if facts.whole.bundles {
-        let mids: String = used().map(|used| format!(" {}", used.mid)).collect();
+        let used = parts.iter().filter_map(Part::used);
+        let mids: String = used.map(|used| format!(" {}", used.mid)).collect();
         write_line(&mut sdp, format_args!("a=group:BUNDLE{mids}"));
     }
     if facts.whole.mixes_extensions {
@@ -45,7 +44,7 @@ pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {
     for part in parts {
         match part {
             Part::Used(used) => write_used(&mut sdp, facts, used, std::mem::take(&mut candidates)),
-            Part::Declined(section) => write_declined(&mut sdp, facts, section),
+            Part::Declined(declined) => write_declined(&mut sdp, facts, declined),
         }
     }
     sdp
@@ -60,7 +59,7 @@ fn write_transport(sdp: &mut String, facts: &Facts<'_>) {
     write_line(sdp, format_args!("a=setup:{}", facts.setup));
 }
 
-fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used<'_>, candidates: &[String]) {
+fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[String]) {
     let numbers: String = used
         .formats
         .iter()
@@ -113,33 +112,28 @@ fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used<'_>, candidates: 
     }
 }
 
-fn write_declined(sdp: &mut String, facts: &Facts<'_>, s: &Section) {
-    let kind = s.line.split_whitespace().next().unwrap_or("audio");
-    let (protocol, format) = match s.protocol() {
-        Some((protocol, mut formats)) => (protocol, formats.next().unwrap_or("0")),
-        None => ("UDP/TLS/RTP/SAVPF", "0"),
-    };
-    write_line(sdp, format_args!("m={kind} 0 {protocol} {format}"));
+fn write_declined(sdp: &mut String, facts: &Facts<'_>, declined: &Declined) {
+    let Declined { media, is_rtp, protocol, format, mid, sctp_port, named } = declined;
+    write_line(sdp, format_args!("m={media} 0 {protocol} {format}"));
     write_line(sdp, format_args!("c=IN IP4 0.0.0.0"));
     write_line(sdp, format_args!("a=inactive"));
-    if !s.mid.is_empty() {
-        write_line(sdp, format_args!("a=mid:{}", s.mid));
+    if !mid.is_empty() {
+        write_line(sdp, format_args!("a=mid:{mid}"));
     }
     write_transport(sdp, facts);
-    match (s.kind, &s.sctp_port) {
-        (Kind::Other, Some(port)) => write_line(sdp, format_args!("a=sctp-port:{port}")),
-        (Kind::Other, None) => {}
-        _ => write_line(sdp, format_args!("a=rtcp-mux")),
+    match sctp_port {
+        _ if *is_rtp => write_line(sdp, format_args!("a=rtcp-mux")),
+        Some(port) => write_line(sdp, format_args!("a=sctp-port:{port}")),
+        None => {}
     }
     // Not needed in a section that is over, but str0m reads no dynamic number without its name, and werift takes what
     // stands here for what its codecs are when the section comes back.
-    let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
-    if let Some(f) = named {
+    if let Some((f, feedback)) = named {
         write_line(sdp, format_args!("a=rtpmap:{} {}", f.pt, f.name));
         if !f.fmtp.is_empty() {
             write_line(sdp, format_args!("a=fmtp:{} {}", f.pt, f.fmtp));
         }
-        for what in feedback(s, f.pt) {
+        for what in feedback {
             write_line(sdp, format_args!("a=rtcp-fb:{} {what}", f.pt));
         }
     }

@@ -6,6 +6,7 @@ mod credentials;
 mod describe;
 mod direction;
 pub(in crate::rtc) mod negotiate;
+mod offering;
 mod output;
 mod payload;
 #[cfg(feature = "recv")]
@@ -25,7 +26,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use str0m::change::SdpPendingOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::Receive;
 use str0m::{IceConnectionState, Rtc};
@@ -44,9 +44,11 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
 use negotiate::Settled;
+use offering::OpenOffer;
 use receiving::Receiving;
 use route::{NextStep, Route, Sign};
 use sdp::Transport;
+use section::{Part, Whole};
 use state::{Signs, State};
 
 /// Timers wait until the next multiple of this, so that one wake-up serves all sessions.
@@ -122,12 +124,6 @@ struct Announced {
     rtx: u32,
 }
 
-/// An offer of ours, and the sections in it.
-struct OpenOffer {
-    pending: SdpPendingOffer,
-    mids: Vec<String>,
-}
-
 pub(super) struct Session {
     id: SessionId,
     /// Boxed, since it is large, and what is sent passes it by.
@@ -149,6 +145,9 @@ pub(super) struct Session {
     /// Which side begins DTLS, as we answered.
     setup: String,
     settled: Settled,
+    /// The sections as both sides agreed on them last.
+    parts: Vec<Part>,
+    whole: Whole,
     /// An offer of ours that waits for its answer.
     open: Option<OpenOffer>,
     /// Of our descriptions' `o=` line.

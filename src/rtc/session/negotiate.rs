@@ -8,7 +8,7 @@
 use super::direction::Direction;
 use super::payload::Choice;
 use super::sdp::{Format, Kind, Remote, Section, Transport};
-use super::section::{Part, Used};
+use super::section::{Declined, Part, Used};
 use super::slots::{self, Slots};
 use super::supply::Supply;
 use crate::media::{self, Codec, StreamId};
@@ -36,6 +36,18 @@ struct Use {
     sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
     receives: bool,
+    /// A section of our first offer that was declined: str0m must hear of it all the same.
+    declined: bool,
+}
+
+/// A section of an offer of ours.
+#[derive(Clone, Debug)]
+pub(in crate::rtc) struct Offered {
+    pub(in crate::rtc) mid: String,
+    /// Where str0m has it; `None` for one that is over.
+    pub(in crate::rtc) slot: Option<usize>,
+    pub(in crate::rtc) choices: Vec<Choice>,
+    pub(in crate::rtc) direction: Direction,
 }
 
 impl Use {
@@ -66,7 +78,7 @@ pub(in crate::rtc) struct Settled {
 }
 
 impl Settled {
-    fn of(&mut self, kind: media::Kind) -> &mut Option<Choice> {
+    pub(in crate::rtc) fn of(&mut self, kind: media::Kind) -> &mut Option<Choice> {
         match kind {
             media::Kind::Video => &mut self.video,
             media::Kind::Audio => &mut self.audio,
@@ -106,7 +118,7 @@ impl Plan {
         supply: &Supply,
         before: Option<&Settled>,
     ) -> Result<Plan, Refusal> {
-        if supply.is_empty() {
+        if before.is_none() && supply.is_empty() {
             return Err(Refusal::NothingToSend);
         }
         let mut plan = Plan {
@@ -134,33 +146,42 @@ impl Plan {
         if before.is_none() && plan.lanes(remote).is_empty() {
             return Err(Refusal::NothingWanted);
         }
-        let used: Vec<usize> = plan.fates.iter().filter_map(Fate::used).map(|used| used.slot).collect();
-        plan.settled.slots.keep(|slot| used.contains(&slot));
+        plan.keep_used();
         plan.check_payload_types()?;
         Ok(plan)
     }
 
-    /// What to do about the answer to an offer of ours with these sections.
+    /// What to do about the answer to an offer of ours with these sections; `settled` is what holds with it. Of the
+    /// streams, what was offered is sent.
     pub(in crate::rtc) fn of_answer(
         remote: &Remote,
+        offered: &[Offered],
+        settled: Settled,
         supply: &Supply,
-        offered: &[String],
+        is_first: bool,
     ) -> Result<Plan, Refusal> {
-        let same = |(s, mid): (&Section, &String)| s.mid.is_empty() || s.mid == *mid;
+        let same = |(s, offered): (&Section, &Offered)| s.mid.is_empty() || s.mid == offered.mid;
         if remote.sections.len() != offered.len() || !remote.sections.iter().zip(offered).all(same) {
             return Err(Refusal::bad_sdp("the answer's media sections do not match the offer"));
         }
-        let settled = Settled { slots: Slots::of(offered), ..Settled::default() };
         let mut plan = Plan { fates: vec![], settled };
-        for (slot, s) in remote.sections.iter().enumerate() {
-            let fate = plan.answered(slot, s, supply);
+        for (s, offered) in remote.sections.iter().zip(offered) {
+            let fate = plan.answered(offered, s, supply, is_first);
             plan.fates.push(fate);
         }
-        if plan.lanes(remote).is_empty() {
+        // Later, both may have reasons to send nothing for a while.
+        if is_first && plan.lanes(remote).is_empty() {
             return Err(Refusal::NothingWanted);
         }
+        plan.keep_used();
         plan.check_payload_types()?;
         Ok(plan)
+    }
+
+    /// Sections that this description does not use are over.
+    fn keep_used(&mut self) {
+        let used: Vec<usize> = self.fates.iter().filter_map(Fate::used).map(|used| used.slot).collect();
+        self.settled.slots.keep(|slot| used.contains(&slot));
     }
 
     /// The sections in which something flows, audio first.
@@ -204,32 +225,30 @@ impl Plan {
 
     /// A section of an answer. What we offered under a number is meant by it, whatever else is said of it or not:
     /// webrtcbin leaves out the profile.
-    fn answered(&mut self, slot: usize, s: &Section, supply: &Supply) -> Fate {
-        let kind = if s.kind == Kind::Audio { media::Kind::Audio } else { media::Kind::Video };
-        let taken = supply.proposals(kind).find_map(|(stream, codec, level)| {
-            let ours = Choice::proposal(codec, level);
-            let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, codec))?;
+    fn answered(&mut self, offered: &Offered, s: &Section, supply: &Supply, is_first: bool) -> Fate {
+        let Some(slot) = offered.slot else { return Fate::Decline };
+        let taken = offered.choices.iter().find_map(|ours| {
+            let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, ours.codec))?;
             let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
             let profile = profile_of(theirs).unwrap_or(ours.profile);
-            Some((stream, Choice { rtx, profile, ..ours }))
+            Some(Choice { rtx, profile, ..*ours })
         });
-        if let Some((stream, choice)) = taken.filter(|_| s.reachable) {
-            let direction = self.direction(s, kind, stream, supply);
+        if let Some(choice) = taken.filter(|_| s.reachable) {
+            let kind = choice.codec.kind();
+            let direction = s.direction.agree(offered.direction);
             if direction != Direction::Inactive {
                 self.settled.of(kind).get_or_insert(choice);
             }
-            let sends = stream.filter(|_| direction.sends());
-            return Fate::Use(Use { slot, choice, sends, receives: direction.receives() });
+            let stream = supply.streams(kind).find(|stream| stream.codec == choice.codec);
+            let sends = stream.map(|stream| stream.id).filter(|_| direction.sends() && !self.sends(kind));
+            return Fate::Use(Use { slot, choice, sends, receives: direction.receives(), declined: false });
         }
-        // Our own section: str0m must hear of it even if it was declined.
-        let choice = match taken {
-            Some((_, choice)) => choice,
-            None => {
-                let (_, codec, level) = supply.codecs(kind).next().expect("there is one of each kind");
-                Choice::proposal(codec, level)
+        match taken.or(offered.choices.first().copied()).filter(|_| is_first) {
+            Some(choice) => {
+                Fate::Use(Use { slot, choice, sends: None, receives: false, declined: !s.reachable })
             }
-        };
-        Fate::Use(Use { slot, choice, sends: None, receives: false })
+            None => Fate::Decline,
+        }
     }
 
     fn fate(&mut self, s: &Section, supply: &Supply, free: &mut Vec<usize>) -> Fate {
@@ -262,7 +281,7 @@ impl Plan {
         self.settled.of(kind).get_or_insert(choice);
         let direction = self.direction(s, kind, stream, supply);
         let sends = stream.filter(|_| direction.sends());
-        Fate::Use(Use { slot, choice, sends, receives: direction.receives() })
+        Fate::Use(Use { slot, choice, sends, receives: direction.receives(), declined: false })
     }
 
     /// One number must mean one thing in a bundle, or str0m panics.
@@ -295,19 +314,23 @@ impl Plan {
         self.settled.slots.describe(transport, candidates, &shown)
     }
 
-    /// The sections of our answer; `ssrcs` returns the SSRC of what is sent in a section that str0m knows by this name,
-    /// video or not, and that of its retransmissions.
-    pub(in crate::rtc) fn parts<'a>(
+    /// The sections as both sides agree on them, which are those of our answer; `ssrcs` returns the SSRC of what is sent
+    /// in a section that str0m knows by this name, video or not, and that of its retransmissions.
+    pub(in crate::rtc) fn parts(
         &self,
-        remote: &'a Remote,
+        remote: &Remote,
         mut ssrcs: impl FnMut(&str, bool) -> (u32, u32),
-    ) -> Vec<Part<'a>> {
+    ) -> Vec<Part> {
         let slots = &self.settled.slots;
-        let part = |(s, fate): (&'a Section, &Fate)| {
-            let Fate::Use(Use { slot, choice, sends, receives }) = *fate else { return Part::Declined(s) };
+        let part = |(s, fate): (&Section, &Fate)| {
+            let Fate::Use(Use { slot, choice, sends, receives, declined: false }) = *fate else {
+                let mid = fate.used().map_or(&*s.mid, |used| slots.mid(used.slot));
+                return Part::Declined(Declined::of(s, mid));
+            };
             Part::Used(Used {
                 kind: s.kind,
-                mid: &s.mid,
+                mid: slots.mid(slot).to_owned(),
+                slot,
                 sends: sends.map(|_| {
                     let (ssrc, rtx) = ssrcs(slots.name(slot), choice.codec.is_video());
                     (ssrc, choice.rtx.map(|_| rtx))

@@ -82,8 +82,10 @@ impl Session {
         self.client = None;
         (self.made, self.heard) = (now, now);
         self.route = Route::new(now);
+        // An offer of ours that is open names sections that are others now.
+        self.open = None;
         self.settle(shared, &remote, remote.transport.clone(), &plan);
-        self.settled = plan.settled;
+        self.keep_agreed(&remote, plan);
         Ok(())
     }
 }

@@ -2,63 +2,124 @@
 
 use super::direction::Direction;
 use super::payload::Choice;
-use super::sdp::{Kind, Section};
-use super::slots::{EXTENSIONS, FEEDBACK};
+use super::sdp::{Format, Kind, Section};
+use super::slots::{EXTENSIONS, FEEDBACK, feedback};
 
 /// The MediaStream of audio and video: browsers keep the tracks of one stream in sync.
 pub(in crate::rtc) const STREAM_NAME: &str = "symple";
 
 /// What applies to all sections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(in crate::rtc) struct Whole {
     pub(in crate::rtc) bundles: bool,
     pub(in crate::rtc) mixes_extensions: bool,
 }
 
 /// One section.
-pub(in crate::rtc) enum Part<'a> {
-    Used(Used<'a>),
+#[derive(Clone, Debug)]
+pub(in crate::rtc) enum Part {
+    Used(Used),
     /// Declined in its place.
-    Declined(&'a Section),
+    Declined(Declined),
 }
 
-pub(in crate::rtc) struct Used<'a> {
+impl Part {
+    pub(in crate::rtc) fn used(&self) -> Option<&Used> {
+        match self {
+            Part::Used(used) => Some(used),
+            Part::Declined(_) => None,
+        }
+    }
+
+    pub(in crate::rtc) fn mid(&self) -> &str {
+        match self {
+            Part::Used(used) => &used.mid,
+            Part::Declined(declined) => &declined.mid,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::rtc) struct Used {
     pub(in crate::rtc) kind: Kind,
-    pub(in crate::rtc) mid: &'a str,
+    pub(in crate::rtc) mid: String,
+    /// Where str0m has it.
+    pub(in crate::rtc) slot: usize,
     /// What is sent there: (SSRC, that of its retransmissions).
     pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
     /// Whether something is taken there.
     pub(in crate::rtc) receives: bool,
     pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
-    pub(in crate::rtc) extensions: Vec<(u8, &'a str)>,
+    pub(in crate::rtc) extensions: Vec<(u8, &'static str)>,
     pub(in crate::rtc) reduced_rtcp: bool,
 }
 
-impl<'a> Used<'a> {
+impl Used {
     pub(in crate::rtc) fn direction(&self) -> Direction {
         Direction::of(self.sends.is_some(), self.receives)
     }
 
-    /// A section of an offer.
+    /// A new section of an offer, in which nothing flows yet. In a bundle an extension has one number: those that are
+    /// `known` keep theirs.
     pub(in crate::rtc) fn offered(
         kind: Kind,
-        mid: &'a str,
-        sends: Option<(u32, Option<u32>)>,
-        receives: bool,
+        mid: &str,
+        slot: usize,
         choices: &[Choice],
-    ) -> Used<'a> {
+        known: &[(u8, &'static str)],
+    ) -> Used {
         let feedback = |choice: &Choice| match choice.codec.is_video() {
             true => FEEDBACK.to_vec(),
             false => FEEDBACK[..1].to_vec(),
         };
+        let mut free = (2..=14).filter(|id| !known.iter().any(|(taken, _)| taken == id));
+        let number = |uri: &'static str| {
+            let known = known.iter().find(|(_, other)| *other == uri).map(|(id, _)| *id);
+            Some((known.or_else(|| free.next())?, uri))
+        };
         Used {
             kind,
-            mid,
-            sends,
-            receives,
+            mid: mid.to_owned(),
+            slot,
+            sends: None,
+            receives: false,
             formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
-            extensions: (2..).zip(EXTENSIONS).collect(),
+            extensions: EXTENSIONS.into_iter().filter_map(number).collect(),
             reduced_rtcp: true,
+        }
+    }
+}
+
+/// What is repeated of a section that is declined.
+#[derive(Clone, Debug)]
+pub(in crate::rtc) struct Declined {
+    /// `video`, or whatever else there is.
+    pub(in crate::rtc) media: String,
+    pub(in crate::rtc) is_rtp: bool,
+    pub(in crate::rtc) protocol: String,
+    /// One of its formats: a section has one at least.
+    pub(in crate::rtc) format: String,
+    pub(in crate::rtc) mid: String,
+    pub(in crate::rtc) sctp_port: Option<String>,
+    /// What is known of that format, and the feedback for it.
+    pub(in crate::rtc) named: Option<(Format, Vec<&'static str>)>,
+}
+
+impl Declined {
+    pub(in crate::rtc) fn of(s: &Section, mid: &str) -> Declined {
+        let (protocol, format) = match s.protocol() {
+            Some((protocol, mut formats)) => (protocol, formats.next().unwrap_or("0")),
+            None => ("UDP/TLS/RTP/SAVPF", "0"),
+        };
+        let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
+        Declined {
+            media: s.line.split_whitespace().next().unwrap_or("audio").to_owned(),
+            is_rtp: s.kind != Kind::Other,
+            protocol: protocol.to_owned(),
+            format: format.to_owned(),
+            mid: mid.to_owned(),
+            sctp_port: s.sctp_port.clone(),
+            named: named.map(|f| (f.clone(), feedback(s, f.pt).collect())),
         }
     }
 }

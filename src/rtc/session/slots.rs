@@ -54,6 +54,11 @@ impl Slots {
         &self.0[slot].name
     }
 
+    /// As the other side names the section.
+    pub(in crate::rtc) fn mid(&self, slot: usize) -> &str {
+        &self.0[slot].mid
+    }
+
     pub(in crate::rtc) fn find(&self, mid: &str) -> Option<usize> {
         self.0.iter().position(|slot| !slot.over && slot.mid == mid)
     }
@@ -94,13 +99,13 @@ impl Slots {
     }
 
     /// The header extensions of a section that we use. Its name goes with packets only if str0m has the same.
-    pub(in crate::rtc) fn extensions<'a>(&self, slot: usize, section: &'a Section) -> Vec<(u8, &'a str)> {
+    pub(in crate::rtc) fn extensions(&self, slot: usize, section: &Section) -> Vec<(u8, &'static str)> {
         let named = self.0[slot].name == self.0[slot].mid;
-        let mut taken: Vec<(u8, &str)> = vec![];
+        let mut taken: Vec<(u8, &'static str)> = vec![];
         for (id, uri) in &section.extensions {
-            let uri = uri.as_str();
+            let Some(uri) = EXTENSIONS.into_iter().find(|known| known == uri) else { continue };
             let free = !taken.iter().any(|(i, u)| i == id || *u == uri);
-            if free && EXTENSIONS.contains(&uri) && (named || uri != NAME_EXTENSION) {
+            if free && (named || uri != NAME_EXTENSION) {
                 taken.push((*id, uri));
             }
         }

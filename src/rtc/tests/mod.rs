@@ -7,11 +7,15 @@ mod hostile;
 mod moves;
 mod numbers;
 mod other_stacks;
+#[cfg(feature = "recv")]
+mod pair;
 mod panics;
 mod paths;
 mod probing;
 #[cfg(feature = "recv")]
 mod receiving;
+#[cfg(feature = "recv")]
+mod renegotiating;
 mod reports;
 mod serving;
 mod shards;

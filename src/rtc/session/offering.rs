@@ -1,0 +1,267 @@
+//! Our offers: the first one of a session, later ones, and what becomes of them (RFC 8829, 5.2).
+//!
+//! Later offers change what flows, and leave the transport as it is, so that str0m never hears of them: sections keep
+//! their place, name and payload types, streams their SSRCs. A kind that has no section gets one, in the place of one
+//! that was declined, or behind all. What is not sent or received any more is inactive, and can be resumed.
+
+use std::time::Instant;
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction as Stack, MediaKind, Mid};
+
+use super::agree::{choices, unusable};
+use super::negotiate::{Offered, Plan, Settled};
+use super::payload::Choice;
+use super::section::{Part, Used, Whole};
+use super::slots::Slots;
+use super::{Session, Shared};
+use crate::media;
+use crate::rtc::refusal::Refusal;
+use crate::rtc::session::direction::Direction;
+use crate::rtc::session::sdp::{Kind, Remote, Transport};
+use crate::rtc::session::supply::Supply;
+use crate::rtc::{Answered, SessionId};
+
+/// An offer of ours that waits for its answer.
+pub(super) struct OpenOffer {
+    /// What str0m knows of the first one.
+    pending: Option<SdpPendingOffer>,
+    sections: Vec<Offered>,
+    /// What holds once it is answered.
+    settled: Settled,
+}
+
+impl Session {
+    /// A session with an offer of ours.
+    pub(in crate::rtc) fn offer(
+        id: SessionId,
+        shared: &Shared,
+        supply: &Supply,
+        now: Instant,
+    ) -> Result<(Session, String), Refusal> {
+        if supply.is_empty() {
+            return Err(Refusal::NothingToSend);
+        }
+        let choices = choices(&Settled::default(), supply);
+        let mut session = Session::new(id, shared, &choices, now);
+        let mut api = session.rtc.sdp_api();
+        let mut mids = vec![];
+        for kind in [Kind::Audio, Kind::Video] {
+            let media = media_kind(kind);
+            if supply.streams(media).next().is_none() && !supply.takes(media) {
+                continue;
+            }
+            let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
+            // What is sent and received is ours, not str0m's.
+            mids.push((kind, api.add_media(kind_of, Stack::Inactive, None, None, None).to_string()));
+        }
+        let (_, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
+        let names: Vec<String> = mids.iter().map(|(_, mid)| mid.clone()).collect();
+        let settled = Settled { slots: Slots::of(&names), ..Settled::default() };
+        let mut parts = vec![];
+        for (slot, (kind, mid)) in mids.iter().enumerate() {
+            let of_kind = |choice: &&Choice| choice.codec.kind() == media_kind(*kind);
+            let own: Vec<Choice> = choices.iter().filter(of_kind).copied().collect();
+            parts.push(Part::Used(Used::offered(*kind, mid, slot, &own, &[])));
+        }
+        let sdp = session.offer_parts(
+            Some(pending),
+            settled,
+            parts,
+            Whole { bundles: true, mixes_extensions: false },
+            supply,
+        );
+        Ok((session, sdp))
+    }
+
+    /// Another offer in a session that goes on, with what it would do now.
+    pub(in crate::rtc) fn offer_again(&mut self, supply: &Supply) -> Result<String, Refusal> {
+        if self.parts.is_empty() {
+            // The first one is not answered yet.
+            return Err(Refusal::SessionExists);
+        }
+        self.roll_back();
+        let supply = &*self.directed(supply);
+        let (mut settled, mut parts) = (self.settled.clone(), self.parts.clone());
+        for kind in [Kind::Audio, Kind::Video] {
+            let media = media_kind(kind);
+            let has = parts.iter().filter_map(Part::used).any(|used| used.kind == kind);
+            if !has && (supply.streams(media).next().is_some() || supply.takes(media)) {
+                add_section(kind, &mut parts, &mut settled, supply);
+            }
+        }
+        let bundles = self.whole.bundles || parts.iter().filter_map(Part::used).count() > 1;
+        let whole = Whole { bundles, ..self.whole };
+        Ok(self.offer_parts(None, settled, parts, whole, supply))
+    }
+
+    /// Offers these sections, with what is sent and received now.
+    fn offer_parts(
+        &mut self,
+        pending: Option<SdpPendingOffer>,
+        settled: Settled,
+        mut parts: Vec<Part>,
+        whole: Whole,
+        supply: &Supply,
+    ) -> String {
+        for kind in [Kind::Audio, Kind::Video] {
+            let media = media_kind(kind);
+            let of_kind = |part: &Part| part.used().filter(|used| used.kind == kind).cloned();
+            // One section of each kind is enough for what we send: where it is sent already, if it is.
+            let sent = |used: &Used| {
+                let codec =
+                    |(choice, _): &(Choice, _)| supply.streams(media).any(|s| s.codec == choice.codec);
+                used.formats.iter().any(codec)
+            };
+            let candidates: Vec<Used> = parts.iter().filter_map(of_kind).filter(sent).collect();
+            let first = candidates.iter().find(|used| used.sends.is_some()).or(candidates.first());
+            let first = first.map(|used| used.slot);
+            for part in &mut parts {
+                let Part::Used(used) = part else { continue };
+                if used.kind != kind {
+                    continue;
+                }
+                used.receives = supply.takes(media);
+                used.sends = (first == Some(used.slot)).then(|| {
+                    let (ssrc, rtx) = self.announce(settled.slots.name(used.slot), kind == Kind::Video);
+                    (ssrc, used.formats.iter().any(|(choice, _)| choice.rtx.is_some()).then_some(rtx))
+                });
+            }
+        }
+        let offered = |part: &Part| match part {
+            Part::Used(used) => Offered {
+                mid: used.mid.clone(),
+                slot: Some(used.slot),
+                choices: used.formats.iter().map(|(choice, _)| *choice).collect(),
+                direction: used.direction(),
+            },
+            Part::Declined(declined) => Offered {
+                mid: declined.mid.clone(),
+                slot: None,
+                choices: vec![],
+                direction: Direction::Inactive,
+            },
+        };
+        let sections = parts.iter().map(offered).collect();
+        self.open = Some(OpenOffer { pending, sections, settled });
+        self.describe("actpass", whole, &parts)
+    }
+
+    /// An open offer of ours is void, and all is as it was before.
+    pub(in crate::rtc) fn roll_back(&mut self) {
+        if self.open.take_if(|open| open.pending.is_none()).is_some() {
+            let slots = &self.settled.slots;
+            self.announced.retain(|known| slots.has(&known.section));
+        }
+    }
+
+    /// The answer to our open offer. One to a later offer that can't be used leaves all as it was before.
+    pub(in crate::rtc) fn answer(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        supply: &Supply,
+    ) -> Result<Answered, Refusal> {
+        let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
+        let is_first = open.pending.is_some();
+        let answered = self.apply_answer(shared, remote, supply);
+        if answered.is_err() && !is_first {
+            self.roll_back();
+        }
+        answered
+    }
+
+    fn apply_answer(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        supply: &Supply,
+    ) -> Result<Answered, Refusal> {
+        let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
+        let is_first = open.pending.is_some();
+        let plan = Plan::of_answer(remote, &open.sections, open.settled.clone(), supply, is_first)?;
+        let transport = self.transport(remote);
+        if is_first {
+            let fresh = self.fresh_candidates(&transport);
+            let answer = plan.for_str0m(remote, &transport, &fresh);
+            let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
+            let open = self.open.take().expect("seen above");
+            let pending = open.pending.expect("seen above");
+            self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
+            // Whatever the direction of an offered section, str0m has a stream for it, and would report on that as well.
+            let mut api = self.rtc.direct_api();
+            for offered in &open.sections {
+                let stream = api.stream_tx_by_mid(Mid::from(offered.mid.as_str()), None);
+                if let Some(ssrc) = stream.map(|stream| stream.ssrc()) {
+                    api.remove_stream_tx(ssrc);
+                }
+            }
+        } else {
+            // Only who makes an offer may restart ICE (RFC 8839, 4.4.1.1.1), and ours never does.
+            let identity = |t: &Transport| (t.ufrag.clone(), t.pwd.clone(), t.fingerprint.clone());
+            if identity(&transport) != identity(&self.remote) {
+                return Err(Refusal::bad_sdp("the answer is from another peer connection"));
+            }
+            self.open = None;
+            for candidate in transport.candidates.clone() {
+                // One that was checked before is not checked again.
+                if let Err(refusal) = self.add_remote_candidate(&candidate) {
+                    log::debug!("session {}: ignored a candidate: {}", self.id.0, refusal.code());
+                }
+            }
+        }
+        self.settle(shared, remote, transport, &plan);
+        self.note_transport(remote);
+        self.keep_agreed(remote, plan);
+        Ok(Answered { streams: self.stats.streams.clone() })
+    }
+}
+
+fn media_kind(kind: Kind) -> media::Kind {
+    if kind == Kind::Audio { media::Kind::Audio } else { media::Kind::Video }
+}
+
+/// Adds a section for a kind that has none; there is none if the other side filled all the room.
+fn add_section(kind: Kind, parts: &mut Vec<Part>, settled: &mut Settled, supply: &Supply) {
+    let media = media_kind(kind);
+    let mid = (0..).map(|n: usize| n.to_string()).find(|mid| !parts.iter().any(|part| part.mid() == mid));
+    let mid = mid.expect("there are more numbers than sections");
+    let mut free = settled.slots.free();
+    let Some(slot) = settled.slots.make(&mid, &mut free) else { return };
+    let choices = match *settled.of(media) {
+        // A number means what it meant before (RFC 3264, 8.3.2).
+        Some(choice) => vec![choice],
+        None => {
+            let mut taken: Vec<u8> =
+                [settled.audio, settled.video].iter().flatten().flat_map(Choice::payload_types).collect();
+            let proposed = supply.proposals(media).map(|(_, codec, level)| {
+                let choice = renumbered(Choice::proposal(codec, level), &taken);
+                taken.extend(choice.payload_types());
+                choice
+            });
+            proposed.collect()
+        }
+    };
+    let mut known: Vec<(u8, &'static str)> = vec![];
+    known.extend(parts.iter().filter_map(Part::used).flat_map(|used| used.extensions.iter().copied()));
+    let part = Part::Used(Used::offered(kind, &mid, slot, &choices, &known));
+    // Sections that are over are taken again first (RFC 8829, 5.2.2).
+    match parts.iter().position(|part| part.used().is_none()) {
+        Some(at) => parts[at] = part,
+        None => parts.push(part),
+    }
+}
+
+/// A proposal in a bundle in which these payload types mean something else.
+fn renumbered(choice: Choice, taken: &[u8]) -> Choice {
+    let mut taken = taken.to_vec();
+    let mut number = |wanted: u8| {
+        // The dynamic ones, and then what is free below (RFC 8829, 5.2.1; RFC 5761, 4).
+        let free = std::iter::once(wanted).chain(96..=127).chain(35..=63).find(|pt| !taken.contains(pt));
+        let pt = free.unwrap_or(wanted);
+        taken.push(pt);
+        pt
+    };
+    let pt = number(choice.pt);
+    Choice { pt, rtx: choice.rtx.map(&mut number), ..choice }
+}

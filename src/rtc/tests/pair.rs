@@ -1,0 +1,248 @@
+//! Two fan-outs with a call between them, on a virtual network and clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::world::{ms, picture};
+use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamInfo, VIDEO_H264};
+use crate::rtc::{
+    Config, Directions, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, SessionStats,
+};
+
+pub(super) const CALL: SessionId = SessionId(1);
+
+pub(super) fn kinds(kinds: &[Kind]) -> BTreeSet<Kind> {
+    kinds.iter().copied().collect()
+}
+
+pub(super) fn directions(send: &[Kind], receive: &[Kind]) -> Directions {
+    Directions { send: kinds(send), receive: kinds(receive) }
+}
+
+pub(super) const BOTH: [Kind; 2] = [Kind::Audio, Kind::Video];
+
+/// One of two fan-outs with a call between them.
+pub(super) struct Peer {
+    pub(super) fanout: Fanout,
+    address: SocketAddr,
+    deadline: Instant,
+    pub(super) connected: bool,
+    pub(super) events: Vec<Event>,
+    pub(super) frames: Vec<Frame>,
+    /// What it sent, and whether the next picture is to be a key frame.
+    pub(super) sent: Vec<Arc<[u8]>>,
+    key: bool,
+}
+
+pub(super) struct Pair {
+    pub(super) now: Instant,
+    start: Instant,
+    pub(super) peers: [Peer; 2],
+    wire: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
+    datagrams: u64,
+    /// Each datagram whose number this divides is lost.
+    pub(super) lose: u64,
+    pub(super) pictures: u64,
+}
+
+impl Peer {
+    fn new(n: u8, now: Instant) -> Peer {
+        let address = SocketAddr::from(([192, 0, 2, n], 4000));
+        let candidates = vec![LocalCandidate { base: address, advertised: None }];
+        // Audio as it is sent, frame by frame.
+        let config = Config { candidates, audio_packet: Duration::ZERO, ..Config::default() };
+        let mut fanout = Fanout::new(config, now);
+        fanout.set_streams(&[
+            StreamInfo::new(VIDEO_H264, Codec::H264),
+            StreamInfo::new(AUDIO_OPUS, Codec::Opus),
+        ]);
+        Peer {
+            fanout,
+            address,
+            deadline: now,
+            connected: false,
+            events: vec![],
+            frames: vec![],
+            sent: vec![],
+            key: true,
+        }
+    }
+
+    /// What it received of a codec, which must have been sent, in order.
+    pub(super) fn received(&self, codec: Codec, from: &Peer) -> usize {
+        let mut at = 0;
+        let frames = self.frames.iter().filter(|frame| frame.codec == codec);
+        for frame in frames.clone() {
+            let found = from.sent[at..].iter().position(|sent| *sent == frame.data);
+            at += found.expect("it was sent, after the one before") + 1;
+        }
+        frames.count()
+    }
+
+    pub(super) fn stats(&self) -> SessionStats {
+        self.fanout.stats(CALL).expect("the call is there")
+    }
+}
+
+impl Pair {
+    pub(super) fn new() -> Pair {
+        let now = Instant::now();
+        let peers = [Peer::new(1, now), Peer::new(2, now)];
+        Pair { now, start: now, peers, wire: BTreeMap::new(), datagrams: 0, lose: u64::MAX, pictures: 0 }
+    }
+
+    /// The first one calls the second one; what each would do.
+    pub(super) fn call(caller: Directions, callee: Directions) -> Result<Pair, Refusal> {
+        let mut pair = Pair::new();
+        let now = pair.now;
+        let [a, b] = &mut pair.peers;
+        a.fanout.set_directions(CALL, caller);
+        b.fanout.set_directions(CALL, callee);
+        let offer = a.fanout.offer(CALL, now)?;
+        let answer = b.fanout.accept(CALL, &offer.sdp, now)?;
+        a.fanout.answer(CALL, &answer.sdp, now)?;
+        Ok(pair)
+    }
+
+    pub(super) fn drain(&mut self, n: usize) {
+        let peer = &mut self.peers[n];
+        loop {
+            while let Some(transmit) = peer.fanout.poll_transmit(self.now) {
+                for datagram in transmit.datagrams() {
+                    self.datagrams += 1;
+                    // What connects is not lost.
+                    if self.datagrams > 40 && self.datagrams.is_multiple_of(self.lose) {
+                        continue;
+                    }
+                    let at = self.now + ms(15);
+                    self.wire.insert((at, self.datagrams), (1 - n, transmit.path.local, datagram.to_vec()));
+                }
+            }
+            match peer.fanout.poll_output() {
+                Output::Timeout(at) => {
+                    peer.deadline = at;
+                    return;
+                }
+                Output::Event(event) => {
+                    match &event {
+                        Event::Connected { .. } => peer.connected = true,
+                        Event::Frame { frame, .. } => peer.frames.push(frame.clone()),
+                        Event::KeyFrameWanted { .. } => peer.key = true,
+                        _ => {}
+                    }
+                    peer.events.push(event);
+                }
+                Output::Wake(_) => {}
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        self.pictures += 1;
+        for n in 0..2 {
+            for codec in [Codec::H264, Codec::Opus] {
+                let peer = &mut self.peers[n];
+                let key = !codec.is_video() || std::mem::take(&mut peer.key);
+                let count = 2 * self.pictures + n as u64;
+                let mut data = picture(codec, key, count, 3000);
+                if codec == Codec::Opus {
+                    // 20 ms of CELT, in one frame.
+                    data[0] = 31 << 3;
+                }
+                let data: Arc<[u8]> = data.into();
+                peer.sent.push(data.clone());
+                let frame = Frame {
+                    stream: if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS },
+                    codec,
+                    key,
+                    captured: self.now,
+                    pts: self.now - self.start,
+                    duration: Duration::ZERO,
+                    discontinuity: false,
+                    data,
+                };
+                peer.fanout.handle_input(Input::Frame(&frame), self.now);
+                self.drain(n);
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        let mut feed_at = self.now;
+        (0..2).for_each(|n| self.drain(n));
+        loop {
+            let wire = self.wire.first_key_value().map(|((at, _), _)| *at);
+            let deadlines = self.peers.iter().map(|peer| peer.deadline).min();
+            let next = [Some(feed_at), wire, deadlines].into_iter().flatten().min().expect("one is fed");
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let (to, from, data) = entry.remove();
+                let path = Path::udp(self.peers[to].address, from);
+                self.peers[to].fanout.handle_input(Input::Datagram { path, data: &data }, self.now);
+                self.drain(to);
+            }
+            if feed_at <= self.now {
+                feed_at += ms(20);
+                self.feed();
+            }
+            for n in 0..2 {
+                if self.peers[n].deadline <= self.now {
+                    self.peers[n].fanout.handle_input(Input::Timeout, self.now);
+                    self.drain(n);
+                }
+            }
+        }
+    }
+}
+
+/// Renegotiations.
+impl Pair {
+    pub(super) fn set(&mut self, n: usize, directions: Directions) {
+        self.peers[n].fanout.set_directions(CALL, directions);
+        self.drain(n);
+    }
+
+    /// One of them makes an offer.
+    pub(super) fn offer(&mut self, n: usize) -> String {
+        let offer = self.peers[n].fanout.offer(CALL, self.now).expect("the call is there");
+        self.drain(n);
+        offer.sdp
+    }
+
+    /// The other one answers it.
+    pub(super) fn accept(&mut self, n: usize, offer: &str) -> String {
+        let answer = self.peers[n].fanout.accept(CALL, offer, self.now).expect("an offer that fits");
+        self.drain(n);
+        answer.sdp
+    }
+
+    pub(super) fn answer(&mut self, n: usize, answer: &str) {
+        self.peers[n].fanout.answer(CALL, answer, self.now).expect("an answer that fits");
+        self.drain(n);
+    }
+
+    /// One of them makes an offer, which the other one answers. Returns both descriptions.
+    pub(super) fn renegotiate(&mut self, n: usize) -> (String, String) {
+        let offer = self.offer(n);
+        let answer = self.accept(1 - n, &offer);
+        self.answer(n, &answer);
+        (offer, answer)
+    }
+
+    /// The kinds that each of them receives now.
+    pub(super) fn flowing(&mut self) -> [BTreeSet<Kind>; 2] {
+        // What is on its way arrives, and what begins has its key frame.
+        self.run(ms(400));
+        self.peers.iter_mut().for_each(|peer| peer.frames.clear());
+        self.run(ms(400));
+        let kinds = |peer: &Peer| peer.frames.iter().map(|frame| frame.codec.kind()).collect();
+        [kinds(&self.peers[0]), kinds(&self.peers[1])]
+    }
+}
