@@ -102,6 +102,21 @@ pub struct Description {
     pub kind: SdpType,
     /// The session description, opaque here.
     pub sdp: String,
+    /// Tells the renegotiations of one side apart: an offer has the next number from 1 on, and its answer the same. The
+    /// first offer of a call has none, and neither have those of clients that do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "number")]
+    pub number: Option<u64>,
+}
+
+impl Description {
+    pub(super) fn new(kind: SdpType, sdp: impl Into<String>) -> Self {
+        Description { kind, sdp: sdp.into(), number: None }
+    }
+}
+
+/// Whatever else stands there is another client's own.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_u64())
 }
 
 /// Serializes one of our own bodies as JSON.
@@ -189,7 +204,7 @@ mod tests {
             (r#"{"type":"offer","sdp":"v=0\r\n"}"#, SdpType::Offer),
             (r#"{"type":"answer","sdp":"v=0\r\n"}"#, SdpType::Answer),
         ] {
-            let value = Description { kind, sdp: "v=0\r\n".into() };
+            let value = Description::new(kind, "v=0\r\n");
             assert_eq!(serde_json::from_str::<Description>(wire).expect(wire), value);
             assert_eq!(json(&value), wire);
         }

@@ -139,7 +139,7 @@ impl Calls {
             return Err(CallError::TooLarge { what: "max_init", limit: self.config.max_init });
         }
         serde_json::from_str::<&RawValue>(data).map_err(|_| CallError::NotJson)?;
-        let offer = sdp.map(|sdp| Description { kind: SdpType::Offer, sdp: sdp.to_owned() });
+        let offer = sdp.map(|sdp| Description::new(SdpType::Offer, sdp));
         if offer.as_ref().is_some_and(|offer| body::json(offer).len() > self.config.max_description) {
             return Err(CallError::TooLarge { what: "max_description", limit: self.config.max_description });
         }
@@ -204,27 +204,40 @@ impl Calls {
     }
 
     /// Sends our offer: the caller's first one after [`Event::Accepted`], and later from either side to
-    /// renegotiate.
+    /// renegotiate. One that renegotiates may be replaced by another after [`Config::answer_timeout`].
     pub fn local_offer(&mut self, id: CallId, sdp: &str, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.known(id)?;
-        if !call.is_accepted()
-            || match call.negotiation {
-                Negotiation::Fresh => call.role == Role::Callee,
-                Negotiation::OursWaits | Negotiation::TheirsWaits => true,
-                Negotiation::Stable => false,
-            }
-        {
+        if !self.has_turn(id, now) {
             return Err(
                 call.wrong(id, "a caller whose call was accepted, or either side when no offer is pending")
             );
         }
-        self.describe(
-            id,
-            OFFER,
-            Description { kind: SdpType::Offer, sdp: sdp.to_owned() },
-            Negotiation::OursWaits,
-        )
+        let number = call.is_negotiated().then_some(call.offers + 1);
+        let offer = Description { number, ..Description::new(SdpType::Offer, sdp) };
+        self.describe(id, OFFER, offer, Negotiation::OursWaits, now)?;
+        let call = self.calls.get_mut(&id).expect("known some statements above");
+        call.offers = number.unwrap_or(0);
+        Ok(())
+    }
+
+    /// Whether [`Calls::local_offer`] is for this call now, and there is a connection to the server.
+    pub fn may_offer(&self, id: CallId, now: Instant) -> bool {
+        self.online && self.has_turn(id, now)
+    }
+
+    fn has_turn(&self, id: CallId, now: Instant) -> bool {
+        self.calls.get(&id).filter(|call| call.is_accepted()).is_some_and(|call| match call.negotiation {
+            Negotiation::Fresh => call.role == Role::Caller,
+            Negotiation::OursWaits => call.is_lost(&self.config, now),
+            Negotiation::TheirsWaits => false,
+            Negotiation::Stable => true,
+        })
+    }
+
+    /// When our pending offer counts as lost ([`Config::answer_timeout`]); `None` if it never does, or none is pending.
+    pub fn offer_lost_at(&self, id: CallId) -> Option<Instant> {
+        self.calls.get(&id)?.lost_at(&self.config)
     }
 
     /// Sends our answer to the last [`Event::RemoteOffer`].
@@ -234,12 +247,8 @@ impl Calls {
         if call.negotiation != Negotiation::TheirsWaits {
             return Err(call.wrong(id, "a call with a pending remote offer"));
         }
-        self.describe(
-            id,
-            ANSWER,
-            Description { kind: SdpType::Answer, sdp: sdp.to_owned() },
-            Negotiation::Stable,
-        )
+        let answer = Description { number: call.heard, ..Description::new(SdpType::Answer, sdp) };
+        self.describe(id, ANSWER, answer, Negotiation::Stable, now)
     }
 
     /// Leaves the last [`Event::RemoteOffer`] unanswered because what it asks for is impossible. A call that
@@ -440,6 +449,7 @@ impl Calls {
         subtype: &'static str,
         description: Description,
         then: Negotiation,
+        now: Instant,
     ) -> Result<(), CallError> {
         let data = body::json(&description);
         if data.len() > self.config.max_description {
@@ -451,6 +461,9 @@ impl Calls {
         let call = self.calls.get_mut(&id).expect("the caller looked it up");
         call.negotiation = then;
         call.described = true;
+        if then == Negotiation::OursWaits {
+            call.offered = Some(now);
+        }
         self.tell(id, subtype, data);
         self.flush(id);
         Ok(())

@@ -60,7 +60,7 @@ impl Calls {
         match subtype {
             ACCEPT => self.on_accept(id, sender, data, now),
             REJECT => self.on_reject(id, from, &End::of(data, EndReason::Declined)),
-            OFFER => self.on_offer(id, data),
+            OFFER => self.on_offer(id, data, now),
             ANSWER => self.on_answer(id, data),
             CANDIDATE => self.on_candidate(id, data),
             HANGUP => self.end(id, Tell::Nobody, End::of(data, EndReason::Ended)),
@@ -200,20 +200,20 @@ impl Calls {
         self.timers.set(id, Timer::Connect, &self.config, now);
         self.event(Event::State { id, state: State::Connecting });
         match phase {
-            Phase::Ringing { offer: Some(sdp) } => self.offer_again(id, sdp, data),
+            Phase::Ringing { offer: Some(sdp) } => self.offer_again(id, sdp, data, now),
             _ => self.event(Event::Accepted { id }),
         }
     }
 
     /// Our offer is there already: it was in the init and the callee took it, or it is sent now.
-    fn offer_again(&mut self, id: CallId, sdp: String, accept: Option<&str>) {
+    fn offer_again(&mut self, id: CallId, sdp: String, accept: Option<&str>, now: Instant) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.described && body::init::takes_offer(accept) {
-            call.negotiation = Negotiation::OursWaits;
+            (call.negotiation, call.offered) = (Negotiation::OursWaits, Some(now));
             return;
         }
-        let offer = Description { kind: SdpType::Offer, sdp };
-        if let Err(e) = self.describe(id, OFFER, offer, Negotiation::OursWaits) {
+        let offer = Description::new(SdpType::Offer, sdp);
+        if let Err(e) = self.describe(id, OFFER, offer, Negotiation::OursWaits, now) {
             log::debug!("call {id}: the offer was not sent: {e}");
         }
     }
@@ -245,33 +245,46 @@ impl Calls {
         true
     }
 
-    fn on_offer(&mut self, id: CallId, data: Option<&str>) {
+    fn on_offer(&mut self, id: CallId, data: Option<&str>, now: Instant) {
         let Some(call) = self.calls.get(&id) else { return };
         let taken = match (&call.phase, call.negotiation, call.role) {
             (Phase::Ringing { .. }, ..) => false,
             (Phase::Incoming { .. } | Phase::Held { .. }, ..) => true,
-            (_, Negotiation::Fresh | Negotiation::OursWaits, role) => role == Role::Callee,
+            (_, Negotiation::Fresh | Negotiation::OursWaits, Role::Callee) => true,
+            (_, Negotiation::Fresh, Role::Caller) => false,
+            (_, Negotiation::OursWaits, Role::Caller) => call.is_lost(&self.config, now),
             (_, Negotiation::TheirsWaits | Negotiation::Stable, _) => true,
         };
         if !taken {
             return;
         }
-        let Some(sdp) = self.description(data, SdpType::Offer) else {
+        let heard = call.heard;
+        let Some(Description { sdp, number, .. }) = self.description(data, SdpType::Offer) else {
             self.end(id, Tell::Remote, EndReason::BadDescription);
             return;
         };
-        match self.calls.get_mut(&id).map(|call| &mut call.phase) {
-            Some(Phase::Incoming { offer } | Phase::Held { offer, .. }) => *offer = Some(sdp),
-            _ => self.described(id, SdpType::Offer, sdp),
+        if number.is_some() && number <= heard {
+            log::debug!("call {id}: ignoring an offer that is older than the last one");
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match &mut call.phase {
+            Phase::Incoming { offer } | Phase::Held { offer, .. } => *offer = Some(sdp),
+            _ => {
+                call.heard = number;
+                self.described(id, SdpType::Offer, sdp);
+            }
         }
     }
 
     fn on_answer(&mut self, id: CallId, data: Option<&str>) {
-        if self.calls.get(&id).is_none_or(|call| call.negotiation != Negotiation::OursWaits) {
-            return;
-        }
+        let pending = |call: &&Call| call.negotiation == Negotiation::OursWaits;
+        let Some(offers) = self.calls.get(&id).filter(pending).map(|call| call.offers) else { return };
         match self.description(data, SdpType::Answer) {
-            Some(sdp) => self.described(id, SdpType::Answer, sdp),
+            Some(Description { number: Some(number), .. }) if number != offers => {
+                log::debug!("call {id}: ignoring an answer to an earlier offer");
+            }
+            Some(Description { sdp, .. }) => self.described(id, SdpType::Answer, sdp),
             None => self.end(id, Tell::Remote, EndReason::BadDescription),
         }
     }
@@ -292,10 +305,9 @@ impl Calls {
         }
     }
 
-    fn description(&self, data: Option<&str>, kind: SdpType) -> Option<String> {
+    fn description(&self, data: Option<&str>, kind: SdpType) -> Option<Description> {
         parse::<Description>(data, self.config.max_description)
             .filter(|description| description.kind == kind && !description.sdp.is_empty())
-            .map(|description| description.sdp)
     }
 
     /// Answers a message that belongs to no call, unless its sender has sent many of them: otherwise it could

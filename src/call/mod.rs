@@ -106,6 +106,12 @@
 //! | negotiated | accepted | accepted |
 //! | their offer is pending | the newer one is accepted | the newer one is accepted |
 //! | our offer is pending | accepted, ours is void | ignored, ours stands |
+//! | ours is pending for [`Config::answer_timeout`] | accepted, ours is void | accepted, ours is void |
+//!
+//! So of two offers that cross, the caller's counts; the callee makes its own again afterwards. The first offer of a call
+//! never counts as lost. Offers that renegotiate are numbered ([`Description::number`](body::Description)), and their
+//! answers bear the same number: an answer to an earlier offer is ignored, and so is an offer that a later one has
+//! overtaken. Clients that do not count send none, and their answer is to the last offer.
 //!
 //! A description that cannot be parsed ends its call with reason `bad-description`, and the remote is
 //! informed. In a message that would be ignored anyway, and in accept, reject and hangup, it has no effect. A
@@ -172,6 +178,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long an active call survives without signalling: 30 s.
     pub resume_window: Duration,
+    /// How long an offer that renegotiates waits for its answer before it counts as lost: 5 s, as in our page.
+    pub answer_timeout: Duration,
     /// With this many calls, further inits are answered `busy`. Default: none; `max_calls` still applies.
     pub busy_limit: Option<usize>,
     /// Calls in both directions and any state: 256. Inits beyond that are answered `busy`.
@@ -198,6 +206,7 @@ impl Default for Config {
             ring_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(60),
             resume_window: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(5),
             busy_limit: None,
             max_calls: 256,
             max_early_candidates: 64,

@@ -1,7 +1,9 @@
 //! One call: its role, its phase, and how far its negotiation is.
 
+use std::time::Instant;
+
 use super::body::Candidate;
-use super::{CallError, CallId, State};
+use super::{CallError, CallId, Config, State};
 use crate::limit::RateKey;
 
 pub(super) struct Call {
@@ -21,6 +23,12 @@ pub(super) struct Call {
     pub waiting: Vec<Candidate>,
     /// We have sent a description.
     pub described: bool,
+    /// When our last offer was sent.
+    pub offered: Option<Instant>,
+    /// How many of our offers renegotiated.
+    pub offers: u64,
+    /// The number of the remote's last offer, if it counts them.
+    pub heard: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +82,9 @@ impl Call {
             early: Some(Vec::new()),
             waiting: Vec::new(),
             described: false,
+            offered: None,
+            offers: 0,
+            heard: None,
         }
     }
 
@@ -94,6 +105,21 @@ impl Call {
 
     pub(super) fn is_accepted(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Active { .. })
+    }
+
+    /// Both sides have described themselves before.
+    pub(super) fn is_negotiated(&self) -> bool {
+        self.described && self.early.is_none()
+    }
+
+    /// When our pending offer counts as lost; `None` for the first one of a call, which never does.
+    pub(super) fn lost_at(&self, config: &Config) -> Option<Instant> {
+        let pending = self.negotiation == Negotiation::OursWaits && self.is_negotiated();
+        self.offered.filter(|_| pending)?.checked_add(config.answer_timeout)
+    }
+
+    pub(super) fn is_lost(&self, config: &Config, now: Instant) -> bool {
+        self.lost_at(config).is_some_and(|at| at <= now)
     }
 
     /// The remote's init, neither accepted nor rejected yet.

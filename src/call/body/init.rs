@@ -28,7 +28,7 @@ pub(crate) fn split(data: &str, max: usize) -> (Cow<'_, str>, Option<String>) {
     let Some((_, offer)) = members.iter().find(|(name, _)| is_offer(name)) else { return whole() };
     let offer = Some(offer.get()).filter(|offer| offer.len() <= max);
     match offer.and_then(|offer| serde_json::from_str::<Description>(offer).ok()) {
-        Some(Description { kind: SdpType::Offer, sdp }) if !sdp.is_empty() => {
+        Some(Description { kind: SdpType::Offer, sdp, .. }) if !sdp.is_empty() => {
             let rest = members.iter().filter(|(name, _)| !is_offer(name));
             (Cow::Owned(object(rest.map(|(name, value)| (name.get(), value.get())))), Some(sdp))
         }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_offer_goes_in_and_comes_out() {
-        let offer = Description { kind: SdpType::Offer, sdp: "v=0\r\n".into() };
+        let offer = Description::new(SdpType::Offer, "v=0\r\n");
         for (data, with) in [
             ("{}", r#"{"offer":{"type":"offer","sdp":"v=0\r\n"}}"#),
             (" { } ", r#"{"offer":{"type":"offer","sdp":"v=0\r\n"}}"#),

@@ -15,6 +15,7 @@ const LIMITS: Config = Config {
     ring_timeout: Duration::from_secs(30),
     connect_timeout: Duration::from_secs(60),
     resume_window: Duration::from_secs(30),
+    answer_timeout: Duration::from_secs(5),
     busy_limit: Some(4),
     max_calls: 5,
     max_early_candidates: 3,

@@ -1,5 +1,7 @@
 //! The tables of the module docs and the rules of protocol.md "Calls", seen from one end.
 
+use std::time::Duration;
+
 use super::bench::{ANSWER, Bench, CANDIDATE, END, HIGH, LOW, OFFER, STAGES, Stage, id};
 use crate::call::body::Candidate;
 use crate::call::{CallError, Config, Input, State};
@@ -412,7 +414,7 @@ fn either_side_may_renegotiate() {
     for stage in [Stage::CallerActive, Stage::CalleeActive, Stage::CallerStable, Stage::CalleeStable] {
         let mut b = Bench::at(stage);
         b.calls.local_offer(id(1), "O", b.now).expect("stable");
-        assert_eq!(b.drain(), [format!("b|2 < offer w {OFFER}")]);
+        assert_eq!(b.drain(), [format!("b|2 < offer w {}", numbered(OFFER, 1))]);
         assert_eq!(b.hear(LOW, "call:answer", ANSWER), ["answer 1 A"]);
         assert_eq!(b.hear(LOW, "call:offer", OFFER), ["offer 1 O"]);
         b.calls.local_answer(id(1), "A", b.now).expect("asked");
@@ -427,6 +429,77 @@ fn the_callee_gives_way_when_both_renegotiate() {
     callee.calls.local_answer(id(1), "A", callee.now).expect("asked");
     assert_eq!(callee.drain().len(), 1);
     assert_eq!(callee.hear(LOW, "call:answer", ANSWER), NOTHING, "our offer is void");
+}
+
+/// A description with a number.
+fn numbered(body: &str, number: u64) -> String {
+    body.replace('}', &format!(r#","number":{number}}}"#))
+}
+
+#[test]
+fn an_answer_to_an_earlier_offer_is_ignored() {
+    for stage in [Stage::CallerActive, Stage::CalleeActive] {
+        let mut b = Bench::at(stage);
+        b.calls.local_offer(id(1), "O", b.now).expect("stable");
+        assert_eq!(b.drain(), [format!("b|2 < offer w {}", numbered(OFFER, 1))]);
+        b.pass(5);
+        b.calls.local_offer(id(1), "O", b.now).expect("the first one is lost");
+        assert_eq!(b.drain(), [format!("b|2 < offer w {}", numbered(OFFER, 2))]);
+        for other in [0, 1, 3] {
+            assert_eq!(b.hear(LOW, "call:answer", &numbered(ANSWER, other)), NOTHING, "{other}");
+        }
+        assert_eq!(b.hear(LOW, "call:answer", &numbered(ANSWER, 2)), ["answer 1 A"]);
+        // Other clients do not count, or have a number of their own that is none.
+        for answer in [ANSWER.to_owned(), ANSWER.replace('}', r#","number":"x"}"#)] {
+            b.calls.local_offer(id(1), "O", b.now).expect("stable");
+            b.drain();
+            assert_eq!(b.hear(LOW, "call:answer", &answer), ["answer 1 A"]);
+        }
+    }
+}
+
+#[test]
+fn an_offer_that_a_later_one_has_overtaken_is_ignored() {
+    for stage in [Stage::CallerActive, Stage::CalleeActive] {
+        let mut b = Bench::at(stage);
+        for (number, taken) in [(2, true), (1, false), (2, false), (5, true), (4, false), (6, true)] {
+            let said = b.hear(LOW, "call:offer", &numbered(OFFER, number));
+            if !taken {
+                assert_eq!(said, NOTHING, "{number}");
+                continue;
+            }
+            assert_eq!(said, ["offer 1 O"], "{number}");
+            b.calls.local_answer(id(1), "A", b.now).expect("asked");
+            assert_eq!(b.drain(), [format!("b|2 < answer w {}", numbered(ANSWER, number))]);
+        }
+        assert_eq!(b.hear(LOW, "call:offer", OFFER), ["offer 1 O"]);
+        b.calls.local_answer(id(1), "A", b.now).expect("asked");
+        assert_eq!(b.drain(), [format!("b|2 < answer w {ANSWER}")]);
+    }
+}
+
+#[test]
+fn an_offer_that_nobody_answers_counts_as_lost_after_five_seconds() {
+    let mut b = Bench::at(Stage::CallerActiveOffered);
+    let lost_at = b.now + Duration::from_secs(5);
+    assert_eq!(b.calls.offer_lost_at(id(1)), Some(lost_at));
+    assert_eq!(b.pass(4), NOTHING);
+    assert_eq!(b.hear(LOW, "call:offer", OFFER), NOTHING);
+    assert!(!b.calls.may_offer(id(1), b.now) && b.calls.local_offer(id(1), "O", b.now).is_err());
+    assert_eq!(b.pass(1), NOTHING);
+    assert!(b.calls.may_offer(id(1), b.now));
+    assert_eq!(b.hear(LOW, "call:offer", OFFER), ["offer 1 O"]);
+    assert_eq!(b.hear(LOW, "call:answer", ANSWER), NOTHING, "our offer is void");
+    b.calls.local_answer(id(1), "A", b.now).expect("asked");
+    assert!(b.calls.may_offer(id(1), b.now) && b.calls.offer_lost_at(id(1)).is_none());
+    b.input(Input::SignallingLost);
+    assert!(!b.calls.may_offer(id(1), b.now));
+    // The first one is waited for.
+    let mut b = Bench::at(Stage::CallerOffered);
+    b.pass(30);
+    assert_eq!(b.calls.offer_lost_at(id(1)), None);
+    assert!(!b.calls.may_offer(id(1), b.now));
+    assert_eq!(b.hear(LOW, "call:offer", OFFER), NOTHING);
 }
 
 #[test]
