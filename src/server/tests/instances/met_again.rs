@@ -12,12 +12,8 @@ fn fleet() -> Fleet {
     }
     assert_eq!(fleet.roster("dan"), ["ann", "ben"]);
     fleet.forget();
-    stop(&mut fleet, "dan");
+    fleet.stop("dan");
     fleet
-}
-
-fn stop(fleet: &mut Fleet, name: &str) {
-    fleet.clients.get_mut(name).expect("connected").stopped = true;
 }
 
 fn say(fleet: &mut Fleet, name: &str, kind: &str, room: &str) {
@@ -137,7 +133,7 @@ fn one_stops(sam: &[&str], tia: &[&str]) -> Fleet {
         fleet.connect(name, at, rooms);
         fleet.settle();
     }
-    stop(&mut fleet, "ron");
+    fleet.stop("ron");
     fleet
 }
 
@@ -208,7 +204,7 @@ fn a_late_report_of_an_unknown_holder_leaves_nobody_held() {
     // second hold, before its report of the first arrives.
     while fleet.step(1, 1) {}
     fleet.read("ron");
-    stop(&mut fleet, "ron");
+    fleet.stop("ron");
     fleet.send("ron", r#"{"type":"presence","data":{"n":1}}"#);
     (0..5).for_each(|_| send(&mut fleet));
     while fleet.step(0, 0) {}

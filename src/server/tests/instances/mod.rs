@@ -185,6 +185,11 @@ impl Fleet {
         self.drain(at);
     }
 
+    /// A client reads nothing any more.
+    pub(super) fn stop(&mut self, name: &str) {
+        self.clients.get_mut(name).expect("connected").stopped = true;
+    }
+
     /// A client reads everything, and continues to read.
     pub(super) fn read(&mut self, name: &str) {
         let client = self.clients.get_mut(name).expect("connected");

@@ -25,6 +25,40 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Six of them are too much for the bus of an instance, eleven for the high mark of a queue.
+fn long() -> String {
+    "x".repeat(400 << 10)
+}
+
+impl Fleet {
+    fn hang(&mut self, at: usize, hangs: bool) {
+        self.instances.get_mut(&at).expect("runs").hangs = hangs;
+    }
+
+    /// `to` reads nothing more, and alice sends it this many long messages.
+    fn stop_and_fill(&mut self, to: &str, count: usize) {
+        self.stop(to);
+        for _ in 0..count {
+            self.send("alice", &message(&format!("{to:?}"), &long()));
+            self.settle();
+        }
+    }
+
+    /// Waits until the first instance holds nobody, or for this many tenths of a second; returns how many it were.
+    fn tenths_held(&mut self, most: usize) -> usize {
+        let mut tenths = 0;
+        while tenths < most && self.instances[&0].hub.stats().held > 0 {
+            self.pass(Duration::from_millis(100));
+            tenths += 1;
+        }
+        tenths
+    }
+
+    fn is_nobody_held(&self) -> bool {
+        self.instances.values().all(|instance| instance.hub.stats().held == 0)
+    }
+}
+
 #[test]
 fn every_form_of_to_delivers_once_across_instances() {
     for (to, want) in [
@@ -155,7 +189,7 @@ fn a_receipt_counts_across_instances() {
         assert_eq!((&got[0]["id"], &got[0]["delivered"]), (&7.into(), &delivered.into()), "{to}");
         assert_eq!(got[0]["status"], if delivered > 0 { 200 } else { 404 });
     }
-    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    fleet.hang(1, true);
     fleet.send("alice", r#"{"type":"message","id":8,"to":"team","receipt":true}"#);
     fleet.settle();
     assert_eq!(fleet.got("alice").len(), 0);
@@ -207,13 +241,13 @@ fn an_instance_that_hangs_and_returns_causes_no_ghosts() {
     let mut fleet = fleet();
     fleet.connect("erin", 1, &["team"]);
     fleet.settle();
-    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    fleet.hang(1, true);
     fleet.pass(secs(20));
     assert_eq!(fleet.roster("alice"), ["carol"]);
     let end = fleet.clients.remove("erin").expect("connected");
     fleet.cut("carol");
     fleet.settle();
-    fleet.instances.get_mut(&1).expect("runs").hangs = false;
+    fleet.hang(1, false);
     // Its timer comes first, then everything that waited for it; the end of erin's socket comes last.
     fleet.wake();
     fleet.settle();
@@ -319,7 +353,7 @@ fn a_kick_reaches_all_instances() {
 #[test]
 fn a_slow_bus_holds_those_who_add_to_it() {
     let mut fleet = fleet();
-    let long = "x".repeat(400 << 10);
+    let long = long();
     fleet.instances.get_mut(&0).expect("runs").stalls = true;
     for _ in 0..100 {
         fleet.send("alice", &message(r#""bob""#, &long));
@@ -354,8 +388,8 @@ fn a_bus_far_behind_is_reset_and_gets_the_newest_state() {
 /// alice at the first instance sends to bob at the second, who has stopped reading, and to carol beside her.
 fn one_stops() -> Fleet {
     let mut fleet = fleet();
-    fleet.clients.get_mut("bob").expect("connected").stopped = true;
-    let long = "x".repeat(400 << 10);
+    fleet.stop("bob");
+    let long = long();
     for _ in 0..30 {
         fleet.send("alice", &message(r#"["bob","carol"]"#, &long));
         fleet.settle();
@@ -371,7 +405,7 @@ fn a_recipient_on_another_instance_holds_a_sender_until_it_reads() {
     fleet.read("bob");
     fleet.settle();
     assert_eq!((fleet.heard("bob").len(), fleet.heard("carol").len()), (30, 30));
-    assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+    assert!(fleet.is_nobody_held());
 }
 
 #[test]
@@ -401,7 +435,7 @@ fn a_recipient_on_another_instance_is_closed_when_its_time_is_up() {
     fleet.pass(secs(6));
     assert!(fleet.clients["bob"].closed && fleet.instances[&1].hub.stats().closed_slow == 1);
     assert_eq!(fleet.heard("carol").len(), 30);
-    assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+    assert!(fleet.is_nobody_held());
 }
 
 #[test]
@@ -410,23 +444,13 @@ fn recipients_on_several_instances_hold_a_sender_for_ten_seconds_in_total() {
     fleet.send("dave", r#"{"type":"join","room":"team"}"#);
     fleet.connect("erin", 1, &["team"]);
     fleet.settle();
-    let long = "x".repeat(400 << 10);
-    let mut held = Vec::new();
-    for name in ["bob", "dave", "erin"] {
-        fleet.clients.get_mut(name).expect("connected").stopped = true;
-        for _ in 0..15 {
-            fleet.send("alice", &message(&format!("{name:?}"), &long));
-            fleet.settle();
-        }
-        let mut tenths = 0;
-        while fleet.instances[&0].hub.stats().held > 0 {
-            fleet.pass(Duration::from_millis(100));
-            tenths += 1;
-        }
+    let held = ["bob", "dave", "erin"].map(|name| {
+        fleet.stop_and_fill(name, 15);
+        let tenths = fleet.tenths_held(usize::MAX);
         assert!(fleet.clients[name].closed, "{name}");
-        held.push(tenths);
-    }
-    assert!(matches!(held[..], [49..=52, 49..=52, 0..=2]), "{held:?}");
+        tenths
+    });
+    assert!(matches!(held, [49..=52, 49..=52, 0..=2]), "{held:?}");
 }
 
 /// `bob` holds alice for six seconds, and `dave` from the third on.
@@ -435,7 +459,7 @@ fn overlapping_holds_by_several_instances_count_once_and_in_full() {
     let mut fleet = fleet();
     fleet.send("dave", r#"{"type":"join","room":"team"}"#);
     fleet.settle();
-    let long = "x".repeat(400 << 10);
+    let long = long();
     // What she sends before her instance knows that she is held.
     let say = |fleet: &mut Fleet, to: &str| {
         let (conn, now) = (fleet.clients["alice"].conn, fleet.now);
@@ -445,7 +469,7 @@ fn overlapping_holds_by_several_instances_count_once_and_in_full() {
         fleet.settle();
     };
     let stop = |fleet: &mut Fleet, name: &str| {
-        fleet.clients.get_mut(name).expect("connected").stopped = true;
+        fleet.stop(name);
         (0..15).for_each(|_| say(fleet, name));
     };
     let mut tenths = 0;
@@ -475,29 +499,19 @@ fn an_outage_gives_nobody_more_time() {
     fleet.send("dave", r#"{"type":"join","room":"team"}"#);
     fleet.connect("erin", 1, &["team"]);
     fleet.settle();
-    let long = "x".repeat(400 << 10);
-    let mut held = Vec::new();
-    for (name, at) in [("bob", 1), ("dave", 2), ("erin", 1)] {
-        fleet.clients.get_mut(name).expect("connected").stopped = true;
-        for _ in 0..15 {
-            fleet.send("alice", &message(&format!("{name:?}"), &long));
-            fleet.settle();
-        }
-        let mut tenths = 0;
-        while tenths < 40 && fleet.instances[&0].hub.stats().held > 0 {
-            fleet.pass(Duration::from_millis(100));
-            tenths += 1;
-        }
-        held.push(tenths);
+    let held = [("bob", 1), ("dave", 2), ("erin", 1)].map(|(name, at)| {
+        fleet.stop_and_fill(name, 15);
+        let tenths = fleet.tenths_held(40);
         fleet.instances.get_mut(&at).expect("runs").cut_off = true;
         fleet.part(at);
         fleet.settle();
         fleet.read(name);
         fleet.instances.get_mut(&at).expect("runs").cut_off = false;
         fleet.pass(secs(2));
-        assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
-    }
-    assert!(matches!(held[..], [40, 40, 19..=21]), "{held:?}");
+        assert!(fleet.is_nobody_held());
+        tenths
+    });
+    assert!(matches!(held, [40, 40, 19..=21]), "{held:?}");
 }
 
 #[test]
@@ -515,7 +529,7 @@ fn nobody_is_held_by_messages_from_before_the_bus_was_lost() {
         fleet.read("bob");
         fleet.pass(secs(1));
         assert_eq!((fleet.clients["alice"].unread.len(), fleet.heard("carol").len()), (0, 30));
-        assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+        assert!(fleet.is_nobody_held());
     }
 }
 
