@@ -1,5 +1,6 @@
 //! A server's side of a [`WebSocket`]. There are many of them, so it frees memory that it does not need.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::WebSocketStream;
@@ -10,7 +11,9 @@ use async_tungstenite::tungstenite::{Error, Message};
 use futures_lite::AsyncRead;
 use futures_lite::future::block_on;
 
-use super::{Got, Io, Pin, Put, READ, WebSocket, config};
+use super::io::Io;
+use super::socket::READ;
+use super::{Got, Put, WebSocket, config};
 
 /// Bytes written to the socket in one call. With more, the system does less for each byte: 2,000 peers that join one
 /// room get 586 MB.

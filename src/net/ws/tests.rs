@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
@@ -9,8 +11,9 @@ use futures_lite::FutureExt;
 use futures_lite::future::{block_on, poll_fn};
 use smol::Async;
 
+use super::io::Io;
 use super::served::LARGE;
-use super::*;
+use super::{Got, Put, WebSocket};
 
 const MAX: usize = 1 << 20;
 

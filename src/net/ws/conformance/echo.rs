@@ -6,8 +6,8 @@ use std::future::poll_fn;
 use std::net::TcpStream;
 use std::task::{Context, Poll, ready};
 
-use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::protocol::Role;
+use async_tungstenite::tungstenite::{Error, Message};
 use futures_lite::Stream;
 use futures_sink::Sink;
 use smol::Async;
@@ -51,7 +51,7 @@ fn while_open(link: &mut WebSocket, closing: &mut bool, cx: &mut Context<'_>) ->
     }
 }
 
-fn close(link: &mut WebSocket, closing: &mut bool, code: CloseCode) -> Result<(), super::super::Error> {
+fn close(link: &mut WebSocket, closing: &mut bool, code: CloseCode) -> Result<(), Error> {
     *closing = true;
     link.put(Put::Close(code, String::new()))
 }
