@@ -85,6 +85,7 @@ impl State {
                     pts: start.elapsed(),
                     duration: Duration::ZERO,
                     discontinuity: first,
+                    encoding: None,
                     data: data.into(),
                 }));
             }

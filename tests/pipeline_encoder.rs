@@ -1,4 +1,5 @@
-//! The main rendition's encoder fails or hangs: it is rebuilt, then the next one is used, while the source continues.
+//! The main rendition's encoder fails or hangs: it is rebuilt, then the next one is used, while the source continues. What
+//! frames take in it is told apart from what they took before.
 #![cfg(feature = "gst")]
 
 mod media;
@@ -17,13 +18,18 @@ struct Bench(PathBuf);
 
 impl Bench {
     fn new(name: &str, before: &str, others: &[&str]) -> Bench {
+        Bench::with(name, before, "tune = 'zerolatency'", others)
+    }
+
+    fn with(name: &str, before: &str, properties: &str, others: &[&str]) -> Bench {
         let others: String = others.iter().map(|name| format!("[[encoder]]\nname = '{name}'\n")).collect();
         let text = format!(
             "name = '{name}'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n{others}\
              [element.x264enc]\nhardware = false\npackage = 'none'\nsource = 'this test'\nbefore = '{before}'\n\
              caps = 'video/x-h264,profile=constrained-baseline'\n\
              bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'frames' }}]\n\
-             properties = {{ tune = 'zerolatency', speed-preset = 'superfast' }}\ndocumented = ['bitrate', 'key-int-max', 'tune', 'speed-preset']\n"
+             properties = {{ {properties}, speed-preset = 'superfast' }}\n\
+             documented = ['bitrate', 'key-int-max', 'tune', 'speed-preset', 'rc-lookahead', 'mb-tree']\n"
         );
         let path = std::env::temp_dir().join(format!("symple-{name}-{}.toml", std::process::id()));
         std::fs::write(&path, text).expect("a file");
@@ -124,4 +130,36 @@ fn without_another_encoder_the_source_fails_and_begins_anew_when_it_is_wanted() 
         watched.want(&[VIDEO_H264]);
         assert!(watched.key_frame(Codec::H264).key);
     }
+}
+
+/// What frames take until the encoder has them, and in it: the medians of 30.
+fn medians(watched: &Watched) -> (Duration, Duration) {
+    watched.frames(Codec::H264, 20); // those of the start wait for it
+    let frames = watched.frames(Codec::H264, 30);
+    let times = frames.iter().map(|frame| {
+        let encoding = frame.encoding.expect("its encoder is ours");
+        assert!(frame.captured <= encoding.began && encoding.began <= encoding.ended, "{frame:?}");
+        (encoding.began - frame.captured, encoding.took())
+    });
+    let (mut before, mut inside): (Vec<_>, Vec<_>) = times.unzip();
+    before.sort();
+    inside.sort();
+    (before[15], inside[15])
+}
+
+#[test]
+fn what_a_frame_takes_before_its_encoder_and_in_it_are_told_apart() {
+    let delay = Duration::from_millis(35);
+    // 8 frames at 20 a second.
+    let lookahead = 8 * Duration::from_millis(50);
+    let plain = medians(&Bench::new("plain", "identity", &[]).open());
+    let late = medians(&Bench::new("late", "identity sleep-time=35000", &[]).open());
+    let properties = "tune = 'fastdecode', mb-tree = true, rc-lookahead = 8";
+    let slow = medians(&Bench::with("slow", "identity", properties, &[]).open());
+    println!(
+        "before the encoder and in it: {plain:?}, with {delay:?} before it {late:?}, with lookahead {slow:?}"
+    );
+    assert!(late.0 >= delay && late.1 < lookahead, "{late:?}");
+    assert!(slow.1 >= lookahead && slow.0 < lookahead, "{slow:?}");
+    assert!(plain.1 < lookahead, "{plain:?}");
 }

@@ -91,6 +91,7 @@ mod tests {
                 pts: Duration::from_millis(number),
                 duration: Duration::ZERO,
                 discontinuity: false,
+                encoding: None,
                 data: [0].into(),
             };
             assert!(outbox.push(&frame, None));

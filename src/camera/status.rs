@@ -43,28 +43,8 @@ pub struct Status {
 impl Status {
     /// The body of `/api/status`.
     pub(super) fn to_json(&self) -> Value {
-        let viewers = self.viewers.iter().map(|(viewer, stats)| {
-            json!({
-                "user": viewer.address.user(),
-                "video": viewer.video.map(|codec| format!("{codec:?}")),
-                "audio": viewer.audio,
-                "share": viewer.share.map(|(share, _)| share.code()),
-                "shareCode": viewer.share.map(|(_, reason)| reason.code()),
-                "shard": stats.as_ref().map(|s| s.shard.0),
-                "rendition": stats.as_ref().and_then(|s| s.video).and_then(|id| self.rendition(id)),
-                "packets": stats.as_ref().map(|s| s.packets),
-                "bytes": stats.as_ref().map(|s| s.bytes),
-                "frames": stats.as_ref().map(|s| s.frames),
-                "skipped": stats.as_ref().map(|s| skipped(&s.skipped)),
-                "keyFrameRequests": stats.as_ref().map(|s| s.key_frame_requests),
-                "nacks": stats.as_ref().map(|s| s.nacks),
-                "retransmissions": stats.as_ref().map(|s| s.retransmissions),
-                "loss": stats.as_ref().and_then(|s| s.loss),
-                "estimate": stats.as_ref().and_then(|s| s.estimate),
-                "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
-                "delaysMs": stats.as_ref().and_then(|s| s.delays).map(delays),
-            })
-        });
+        let viewers =
+            self.viewers.iter().map(|(viewer, stats)| session(viewer, stats.as_ref(), &self.streams));
         let streams = self.streams.iter().map(|info| {
             json!({
                 "id": info.id.0,
@@ -176,21 +156,20 @@ impl Status {
         family(
             "delay_milliseconds",
             "gauge",
-            "What a frame takes in the camera: capture and encoding (source), pacing and the socket (queue).",
+            "What a frame takes in the camera: until its encoder gets it (capture; where the encoder is not known, until \
+             it is encoded), in the encoder (encoding), then pacing and the socket (queue).",
             &|s| {
-                let parts =
-                    |d: Delays| vec![(",part=\"source\"", ms(d.source)), (",part=\"queue\"", ms(d.queue))];
+                let parts = |d: Delays| {
+                    let encoding = d.encoding.map(|time| (",part=\"encoding\"", ms(time)));
+                    let others = [(",part=\"capture\"", ms(d.capture)), (",part=\"queue\"", ms(d.queue))];
+                    others.into_iter().chain(encoding).collect()
+                };
                 s.delays.map(parts).unwrap_or_default()
             },
         );
         family("rendition", "gauge", "What a viewer gets: 0 the main rendition, 1 the small one.", &|s| {
-            one(s.video.and_then(|id| self.rendition(id)).map(u64::from))
+            one(s.video.and_then(|id| rendition(&self.streams, id)).map(u64::from))
         });
-    }
-
-    /// The rank of a stream among those of its codec; `None` if it does not run.
-    fn rendition(&self, id: StreamId) -> Option<u8> {
-        self.streams.iter().find(|info| info.id == id).map(|info| info.rendition)
     }
 
     fn encoders(&self) -> usize {
@@ -206,10 +185,39 @@ impl Status {
     }
 }
 
+/// A viewer and its session, as in `/api/status`; `streams` are those that run.
+pub(super) fn session(viewer: &Viewer, stats: Option<&SessionStats>, streams: &[StreamInfo]) -> Value {
+    json!({
+        "user": viewer.address.user(),
+        "video": viewer.video.map(|codec| format!("{codec:?}")),
+        "audio": viewer.audio,
+        "share": viewer.share.map(|(share, _)| share.code()),
+        "shareCode": viewer.share.map(|(_, reason)| reason.code()),
+        "shard": stats.map(|s| s.shard.0),
+        "rendition": stats.and_then(|s| s.video).and_then(|id| rendition(streams, id)),
+        "packets": stats.map(|s| s.packets),
+        "bytes": stats.map(|s| s.bytes),
+        "frames": stats.map(|s| s.frames),
+        "skipped": stats.map(|s| skipped(&s.skipped)),
+        "keyFrameRequests": stats.map(|s| s.key_frame_requests),
+        "nacks": stats.map(|s| s.nacks),
+        "retransmissions": stats.map(|s| s.retransmissions),
+        "loss": stats.and_then(|s| s.loss),
+        "estimate": stats.and_then(|s| s.estimate),
+        "rttMs": stats.and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
+        "delaysMs": stats.and_then(|s| s.delays).map(delays),
+    })
+}
+
+/// The rank of a stream among those of its codec; `None` if it does not run.
+fn rendition(streams: &[StreamInfo], id: StreamId) -> Option<u8> {
+    streams.iter().find(|info| info.id == id).map(|info| info.rendition)
+}
+
 /// In ms, with one decimal.
 fn delays(delays: Delays) -> Value {
     let ms = |delay: Duration| (delay.as_secs_f64() * 1e4).round() / 10.0;
-    json!({ "source": ms(delays.source), "queue": ms(delays.queue) })
+    json!({ "capture": ms(delays.capture), "encoding": delays.encoding.map(ms), "queue": ms(delays.queue) })
 }
 
 fn skipped(skipped: &Skipped) -> Value {
@@ -228,7 +236,11 @@ mod tests {
         world.connect("bob|2");
         let (viewer, _) = world.core.viewers().next().expect("bob");
         let one = Skipped { joining: 1, network: 2, socket: 3 };
-        let delays = Delays { source: Duration::from_micros(12_340), queue: Duration::from_micros(50) };
+        let delays = Delays {
+            capture: Duration::from_micros(12_340),
+            encoding: Some(Duration::from_micros(8_660)),
+            queue: Duration::from_micros(50),
+        };
         let stats =
             SessionStats { frames: 90, skipped: one, delays: Some(delays), ..SessionStats::default() };
         Status {
@@ -252,7 +264,10 @@ mod tests {
         let json = status().to_json();
         assert_eq!(json["skipped"], json!({ "joining": 10, "network": 20, "socket": 30 }));
         assert_eq!(json["sessions"][0]["skipped"], json!({ "joining": 1, "network": 2, "socket": 3 }));
-        assert_eq!(json["sessions"][0]["delaysMs"], json!({ "source": 12.3, "queue": 0.1 }));
+        assert_eq!(
+            json["sessions"][0]["delaysMs"],
+            json!({ "capture": 12.3, "encoding": 8.7, "queue": 0.1 })
+        );
         assert_eq!((&json["sessions"][0]["frames"], &json["dropped"]), (&json!(90), &json!(4)));
     }
 
@@ -283,7 +298,8 @@ mod tests {
             "symple_camera_skipped_frames_total{reason=\"socket\"} 30",
             "symple_camera_viewer_frames_total{viewer=\"1\"} 90",
             "symple_camera_viewer_skipped_frames_total{viewer=\"1\",reason=\"network\"} 2",
-            "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"source\"} 12",
+            "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"capture\"} 12",
+            "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"encoding\"} 8",
             "# TYPE symple_camera_viewer_estimate_bits gauge",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in:\n{text}");

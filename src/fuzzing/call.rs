@@ -333,6 +333,7 @@ impl World {
             pts,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data,
         };
         self.input(Input::Frame(&frame));

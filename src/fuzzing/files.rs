@@ -38,8 +38,17 @@ pub fn cut(data: &[u8]) {
     let data: Arc<[u8]> = bytes.0.repeat(repeat).into();
     let stream = if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS };
     let (captured, pts, duration) = (Instant::now(), Duration::ZERO, Duration::ZERO);
-    let frame =
-        Frame { stream, codec, key: true, captured, pts, duration, discontinuity: false, data: data.clone() };
+    let frame = Frame {
+        stream,
+        codec,
+        key: true,
+        captured,
+        pts,
+        duration,
+        discontinuity: false,
+        encoding: None,
+        data: data.clone(),
+    };
     let payloads = Cutter::default().cut(&frame);
     let max = if codec == Codec::Opus { 1275 } else { MAX_PAYLOAD };
     assert!(payloads.iter().all(|p| (1..=max).contains(&p.len())));

@@ -13,7 +13,7 @@ pub(crate) mod sink;
 pub mod source;
 
 pub use frame::{
-    AUDIO_OPUS, AudioFormat, ClockId, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
+    AUDIO_OPUS, AudioFormat, ClockId, Codec, Encoding, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
     VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
 };
 #[cfg(feature = "gst")]

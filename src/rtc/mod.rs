@@ -84,8 +84,8 @@ pub(crate) use guard::contained;
 pub use guard::panic_is_contained;
 pub use path::{Path, Protocol};
 pub use refusal::Refusal;
+pub use send::delays::Delays;
 pub use send::select::Serving;
-pub use send::track::Delays;
 
 use crate::call::body::End;
 #[cfg(feature = "recv")]

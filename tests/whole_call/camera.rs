@@ -143,6 +143,7 @@ impl Camera {
             pts,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data,
         };
         self.fanout.handle_input(Input::Frame(&frame), now);

@@ -249,6 +249,7 @@ impl World {
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: [0xab].into(),
         };
         self.input(Input::Frame(&frame));

@@ -80,6 +80,24 @@ pub struct Frame {
     pub duration: Duration,
     /// Whether frames before this one are missing because the source lost some or restarted. Such a frame is a key frame.
     pub discontinuity: bool,
+    /// When it was encoded; `None` if nobody knows: a camera or a peer encoded it, or it is audio.
+    pub encoding: Option<Encoding>,
     /// The encoded bytes, shared by all consumers.
     pub data: Arc<[u8]>,
+}
+
+/// When a frame was encoded. `began` is not before its capture, and `ended` not before `began`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Its encoder got the raw frame then.
+    pub began: Instant,
+    /// The encoded frame left its encoder then.
+    pub ended: Instant,
+}
+
+impl Encoding {
+    /// How long it took.
+    pub fn took(self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
 }

@@ -161,6 +161,7 @@ mod tests {
             pts,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data,
         }
     }

@@ -151,6 +151,7 @@ mod tests {
             pts: Duration::from_millis(number),
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: Arc::from(&[kind as u8][..]),
         }
     }

@@ -152,6 +152,7 @@ mod tests {
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: [number].into(),
         }
     }

@@ -1,6 +1,8 @@
 //! Sources of frames: GStreamer, V4L2, the application's own encoder, and the cores they share.
 
 pub mod controls;
+#[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use it"))]
+mod encodings;
 #[cfg(feature = "gst")]
 pub mod gst;
 // An application that feeds us opens its source itself.

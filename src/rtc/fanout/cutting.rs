@@ -72,12 +72,15 @@ impl Cutting {
         let joined = if frame.codec == Codec::Opus {
             let complete = lane.joiner.push(&frame.data, timestamp, per_packet).into_iter();
             complete
-                .map(|(payloads, timestamp)| Cut { key: false, payloads: Arc::new(payloads), timestamp })
+                .map(|(payloads, timestamp)| {
+                    let payloads = Arc::new(payloads);
+                    Cut { key: false, payloads, timestamp, encoding: frame.encoding }
+                })
                 .collect()
         } else {
             vec![]
         };
-        let cut = Cut { key: frame.key, payloads, timestamp };
+        let cut = Cut { key: frame.key, payloads, timestamp, encoding: frame.encoding };
         Some(Parcel { stream: frame.stream, codec: frame.codec, cut, joined, number: self.count })
     }
 }

@@ -226,6 +226,7 @@ impl Lane {
             pts,
             duration: unit.duration,
             discontinuity: unit.torn && self.counts.frames > 1,
+            encoding: None,
             data: unit.data.into(),
         }
     }

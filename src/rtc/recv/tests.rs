@@ -157,6 +157,7 @@ impl World {
             pts: ms(0),
             duration: ms(0),
             discontinuity: false,
+            encoding: None,
             data: data.clone().into(),
         };
         stream.sent.insert(data, (stream.frames, key));

@@ -215,6 +215,7 @@ pub(super) mod tests {
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: data.into(),
         }
     }

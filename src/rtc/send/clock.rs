@@ -102,6 +102,7 @@ mod tests {
             pts: Duration::from_millis(pts_ms),
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: [1].into(),
         }
     }

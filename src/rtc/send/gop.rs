@@ -73,7 +73,7 @@ mod tests {
 
     fn cut(key: bool, bytes: usize, ticks: u32, now: Instant) -> Cut {
         let payloads = Arc::new(vec![vec![0; bytes].into()]);
-        Cut { key, payloads, timestamp: Timestamp { ticks, wallclock: now } }
+        Cut { key, payloads, timestamp: Timestamp { ticks, wallclock: now }, encoding: None }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub(in crate::rtc) mod batch;
 pub(in crate::rtc) mod clock;
 pub(crate) mod cut;
+pub(in crate::rtc) mod delays;
 pub(in crate::rtc) mod estimate;
 pub(crate) mod feedback;
 pub(in crate::rtc) mod gop;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::cut::Payloads;
+use super::delays::Delays;
 use super::estimate::{Arrival, Estimator, Limits, Probe};
 use super::feedback::{self, Feedback};
 use super::history::Repeat;
@@ -23,7 +24,7 @@ use super::pace::Pacer;
 use super::report::{self, SenderInfo};
 use super::select::{ASK_AGAIN, Serving};
 use super::sequence::{Numbering, Numbers};
-use super::track::{Cut, Delays, Format, Outlet, Pushed, Track};
+use super::track::{Cut, Format, Outlet, Pushed, Track};
 use crate::media::{Codec, StreamId};
 use crate::rtc::crypto::keys::Keys;
 use crate::rtc::crypto::open::Opener;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::clock::Timestamp;
 use super::cut::Payloads;
+use super::delays::{Delays, Stopwatch};
 use super::header::Extensions;
 use super::history::History;
 use super::select::{ASK_AGAIN, Selection, Serving, Verdict};
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::{Codec, StreamId};
+use crate::media::{Codec, Encoding, StreamId};
 
 /// A viewer whose oldest waiting frame is older than this cannot keep up: waiting frames are dropped, and it continues
 /// at a key frame.
@@ -25,36 +26,13 @@ const AROUND: usize = 62;
 /// The maximum number of waiting frames of a stream: a second at the highest usual frame rate.
 const MAX_WAITING: usize = 120;
 
-/// Where the time of video frames goes before the network; averages of the last frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delays {
-    /// From a frame's capture until it was passed in: capturing, converting, encoding.
-    pub source: Duration,
-    /// From there until its last packet was sent: pacing, and our socket.
-    pub queue: Duration,
-}
-
-/// An average of durations in which each new one counts a sixteenth.
-#[derive(Clone, Copy, Debug, Default)]
-struct Average(Option<Duration>);
-
-impl Average {
-    fn add(&mut self, new: Duration) {
-        self.0 = Some(self.0.map_or(new, |before| (before * 15 + new) / 16));
-    }
-
-    fn get(self) -> Option<Duration> {
-        self.0
-    }
-}
-
 /// A frame cut into packets, for all viewers.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Cut {
     pub(in crate::rtc) key: bool,
     pub(in crate::rtc) payloads: Arc<Payloads>,
     pub(in crate::rtc) timestamp: Timestamp,
+    pub(in crate::rtc) encoding: Option<Encoding>,
 }
 
 /// The effect of a frame.
@@ -105,9 +83,7 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) history: History,
     /// Whether the viewer has reported on the stream, so it knows the section.
     pub(in crate::rtc) is_known: bool,
-    /// What frames took from their capture until here, and from here until they were sent.
-    source_delay: Average,
-    queue_delay: Average,
+    stopwatch: Stopwatch,
     /// When a capture time was last sent.
     pub(in crate::rtc) dated: Option<Instant>,
     /// The number of the last FIR (RFC 5104, 4.3.1): the same number again is the same request.
@@ -136,8 +112,7 @@ impl Track {
             waiting: VecDeque::new(),
             index: 0,
             history: History::new(kept),
-            source_delay: Average::default(),
-            queue_delay: Average::default(),
+            stopwatch: Stopwatch::default(),
             is_known: false,
             dated: None,
             fir: None,
@@ -157,7 +132,7 @@ impl Track {
 
     /// Where the time of frames goes; `None` before one was sent.
     pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
-        Some(Delays { source: self.source_delay.get()?, queue: self.queue_delay.get()? })
+        self.stopwatch.delays()
     }
 
     /// Holds frames back until a key frame, which is requested now. Returns the stream to request it of; audio has no
@@ -203,7 +178,7 @@ impl Track {
             self.index = 0;
         }
         let Some(cause) = gate.cause() else {
-            self.source_delay.add(now.saturating_duration_since(cut.timestamp.wallclock));
+            self.stopwatch.handle_frame(cut.timestamp.wallclock, cut.encoding, now);
             let timestamp = self.selection.place(cut.timestamp);
             self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
             return Pushed { wanted, skipped: None };
@@ -277,8 +252,8 @@ impl Track {
         if self.index < cut.payloads.len() {
             return false;
         }
+        self.stopwatch.handle_sent(cut.encoding, since, now);
         self.waiting.pop_front();
-        self.queue_delay.add(now.saturating_duration_since(since));
         self.index = 0;
         true
     }

@@ -161,6 +161,7 @@ impl Pair {
                     pts: self.now - self.start,
                     duration: Duration::ZERO,
                     discontinuity: false,
+                    encoding: None,
                     data,
                 };
                 peer.fanout.handle_input(Input::Frame(&frame), self.now);

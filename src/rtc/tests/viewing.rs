@@ -209,8 +209,20 @@ fn estimates_and_round_trips_are_told() {
     let rtt = stats.rtt.expect("measured");
     assert!(rtt >= ms(20) && rtt < ms(200), "{rtt:?}");
     let delays = stats.delays.expect("frames were sent");
-    assert!(delays.source < ms(1) && delays.queue < ms(20), "captured at once, and paced: {delays:?}");
+    assert!(delays.capture < ms(1) && delays.queue < ms(20), "captured at once, and paced: {delays:?}");
+    assert_eq!(delays.encoding, None, "nobody knows when they were encoded");
     assert!(stats.packets > 800 && stats.bytes > 900_000, "{stats:?}");
+}
+
+#[test]
+fn capture_encoding_and_queue_are_told_apart() {
+    let mut w = World::new();
+    w.made_in = (ms(9), ms(14));
+    w.viewer(1);
+    w.run(ms(8000));
+    let delays = w.fanout.stats(SessionId(1)).and_then(|stats| stats.delays).expect("frames were sent");
+    assert_eq!((delays.capture, delays.encoding), (ms(9), Some(ms(14))));
+    assert!(delays.queue < ms(20), "{delays:?}");
 }
 
 #[test]
@@ -431,6 +443,7 @@ fn frames_that_rtp_does_not_carry_are_nobodys() {
             pts: w.now - w.start,
             duration: ms(0),
             discontinuity: false,
+            encoding: None,
             data: [0xff, 0xd8, 0xff, 0xd9].into(),
         };
         w.fanout.handle_input(Input::Frame(&frame), w.now);
@@ -508,6 +521,7 @@ pub(super) fn audio_of_watchers_is_joined_as_configured() {
                 pts: ms(20 * n),
                 duration: ms(20),
                 discontinuity: false,
+                encoding: None,
                 data: data.into(),
             };
             w.fanout.handle_input(Input::Frame(&frame), w.now);
@@ -536,6 +550,7 @@ fn audio_that_waited_when_the_last_viewer_left_is_not_sent_to_the_next() {
                 pts: w.now - w.start,
                 duration: ms(20),
                 discontinuity: false,
+                encoding: None,
                 data: vec![31 << 3; 80].into(),
             };
             w.fanout.handle_input(Input::Frame(&frame), w.now);

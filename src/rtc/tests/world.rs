@@ -16,7 +16,7 @@ use str0m::rtp::RawPacket;
 
 use crate::call::body::End;
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::{Codec, Frame, StreamId, StreamInfo};
+use crate::media::{Codec, Encoding, Frame, StreamId, StreamInfo};
 use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, Output, Path, Shard, Transmit};
 
 pub(super) const H264: StreamId = StreamId(0);
@@ -99,6 +99,8 @@ pub(super) struct World {
     /// How long the camera's socket takes for each datagram, and when it takes the next.
     pub(super) socket_takes: Duration,
     pub(super) socket_free: Instant,
+    /// How long video frames were captured, and encoded, before they are fed in; zero stands for an unknown encoder.
+    pub(super) made_in: (Duration, Duration),
     /// Bytes of a delta frame.
     pub(super) frame_size: usize,
     /// How browsers' addresses look behind their NATs.
@@ -172,6 +174,7 @@ impl World {
             link_free: now,
             socket_takes: Duration::ZERO,
             socket_free: now,
+            made_in: Default::default(),
             frame_size: 4000,
             nat: HashMap::new(),
             nominates_once: HashMap::new(),
@@ -507,14 +510,18 @@ impl World {
         let size = if stream == SMALL { self.frame_size / 8 } else { self.frame_size };
         let data: Arc<[u8]> = picture(codec, key, self.count, size).into();
         self.fed.entry(stream).or_default().push(data.clone());
+        let (captured, encoded) = if codec.is_video() { self.made_in } else { Default::default() };
+        let began = self.now - encoded;
+        let encoding = (!encoded.is_zero()).then_some(Encoding { began, ended: self.now });
         let frame = Frame {
             stream: self.moved.filter(|_| stream == H264).unwrap_or(stream),
             codec,
             key,
-            captured: self.now,
+            captured: began - captured,
             pts: self.now - self.start,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding,
             data,
         };
         self.fanout.handle_input(Input::Frame(&frame), self.now);

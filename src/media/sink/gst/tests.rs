@@ -112,6 +112,7 @@ fn sound(data: impl Into<Arc<[u8]>>, captured: Instant, number: u32) -> Frame {
         pts: Duration::from_millis(20) * number,
         duration: Duration::from_millis(20),
         discontinuity: false,
+        encoding: None,
         data: data.into(),
     }
 }

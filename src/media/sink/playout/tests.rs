@@ -101,6 +101,7 @@ impl Bench {
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             // CELT, 20 ms, one frame.
             data: [vec![0xf8], vec![1; 80]].concat().into(),
         }

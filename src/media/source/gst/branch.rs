@@ -14,10 +14,11 @@ use super::target::CaptureInfo;
 use crate::media::board::{Knob, Setting};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
+use crate::media::source::encodings::Encodings;
 use crate::media::source::timestamps::Missing;
 use crate::media::source::v4l2::choose::Way;
 use crate::media::source::{Listener, SourceEvent};
-use crate::media::{Codec, Format, Frame, StreamId, VideoFormat};
+use crate::media::{Codec, Encoding, Format, Frame, StreamId, VideoFormat};
 
 /// The elements of a chain that get a gate: the end of an inner decoder, and the encoder's input.
 pub(super) const GATES: [&str; 2] = ["decoded", "thin"];
@@ -179,6 +180,7 @@ impl Branch {
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()
             .ok_or_else(|| failed("it has no output"))?;
+        let encodings = bin.by_name("enc").filter(|_| codec.is_video()).and_then(|encoder| watch(&encoder));
         let first = Arc::new(OnceLock::new());
         let mut taker = Taker {
             stream,
@@ -188,6 +190,7 @@ impl Branch {
             format: None,
             running: false,
             first: first.clone(),
+            encodings,
             waiting,
         };
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
@@ -325,6 +328,23 @@ impl Branch {
     }
 }
 
+/// Notes when raw frames enter an encoder.
+fn watch(encoder: &gst::Element) -> Option<Arc<Mutex<Encodings>>> {
+    let encodings = Arc::new(Mutex::new(Encodings::default()));
+    let inside = encodings.clone();
+    encoder.static_pad("sink")?.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
+        let running = info.buffer().and_then(|buffer| buffer.pts()).and_then(|pts| {
+            segment.as_ref()?.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)
+        });
+        if let (Some(running), Ok(mut inside)) = (running, inside.lock()) {
+            inside.handle_raw(running.into(), Instant::now());
+        }
+        gst::PadProbeReturn::Ok
+    })?;
+    Some(encodings)
+}
+
 /// Keeps errors within a branch: a tee stops its source if any of its branches returns one.
 fn contain(
     pad: gst::PadBuilder<gst::GhostPad>,
@@ -385,6 +405,8 @@ struct Taker {
     /// Whether a key frame has been seen.
     running: bool,
     first: Arc<OnceLock<Instant>>,
+    /// When frames entered the encoder; `None` without one, or for audio.
+    encodings: Option<Arc<Mutex<Encodings>>>,
     /// Frames that the branch has taken since its last one.
     waiting: Arc<AtomicU32>,
 }
@@ -426,9 +448,12 @@ impl Taker {
         let map = buffer.map_readable().ok()?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let timing = &self.outlet.timing;
-        let pts = timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
+        let now = Instant::now();
+        let running = segment.to_running_time(buffer.pts()?)?;
+        let pts = timing.since_epoch(running)?;
+        let encoding = self.encoding(running, now);
         // A source may set timestamps slightly ahead of the clock, but no frame is captured in the future.
-        let captured = (timing.epoch + pts).min(Instant::now());
+        let captured = (timing.epoch + pts).min(encoding.map_or(now, |encoding| encoding.began));
         let key = match self.codec {
             Codec::H264 => sps::is_idr(&map),
             // The lowest bit of the frame tag is 0 in a key frame (RFC 6386, 9.1).
@@ -444,8 +469,14 @@ impl Taker {
             pts,
             duration,
             discontinuity: false,
+            encoding,
             data: Arc::from(map.as_slice()),
         })
+    }
+
+    /// When the frame of this running time was encoded.
+    fn encoding(&self, running: gst::ClockTime, now: Instant) -> Option<Encoding> {
+        self.encodings.as_ref()?.lock().ok()?.handle_encoded(running.into(), now)
     }
 
     fn announce_format(&mut self, sample: &gst::Sample, frame: &Frame) {

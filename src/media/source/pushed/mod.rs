@@ -20,7 +20,7 @@ use super::lifecycle::{self, Input, Lifecycle, Reopening};
 use super::{Command, Listener, Produce, Source, SourceEvent};
 use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
+use crate::media::{Codec, Encoding, Format, Frame, StreamId, StreamInfo, VideoFormat};
 
 /// More is not kept for a listener that is slow to return, which it must not be: a second of video and audio.
 const MOST_QUEUED: usize = 100;
@@ -169,12 +169,40 @@ impl Feed {
         pts: Duration,
         captured: Instant,
     ) -> Result<Pushed, PushError> {
+        self.take(access_unit, key, pts, |now| Times { captured, encoding: None }.until(now))
+    }
+
+    /// Like [`push_captured`](Self::push_captured), with the time at which the encoder got the raw frame; the encoded one
+    /// left it just now. So the delays of each viewer tell capture and encoding apart. A time before the
+    /// capture counts as the capture.
+    ///
+    /// Errors: see [`push`](Self::push).
+    pub fn push_encoded(
+        &self,
+        access_unit: impl Into<Arc<[u8]>>,
+        key: bool,
+        pts: Duration,
+        captured: Instant,
+        began: Instant,
+    ) -> Result<Pushed, PushError> {
+        self.take(access_unit, key, pts, |now| {
+            Times { captured, encoding: Some(Encoding { began, ended: now }) }.until(now)
+        })
+    }
+
+    fn take(
+        &self,
+        access_unit: impl Into<Arc<[u8]>>,
+        key: bool,
+        pts: Duration,
+        times: impl FnOnce(Instant) -> Times,
+    ) -> Result<Pushed, PushError> {
         if !self.is_wanted() {
             return Ok(Pushed::Unwanted);
         }
         let data = access_unit.into();
         let now = Instant::now();
-        let pushed = self.shared.lock().push(self.index, data, key, pts, captured.min(now), now);
+        let pushed = self.shared.lock().push(self.index, data, key, pts, times(now), now);
         self.shared.drain();
         pushed
     }
@@ -250,6 +278,25 @@ impl Drop for Feed {
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed").field("stream", &self.stream()).finish_non_exhaustive()
+    }
+}
+
+/// When a frame was made.
+#[derive(Clone, Copy)]
+struct Times {
+    captured: Instant,
+    encoding: Option<Encoding>,
+}
+
+impl Times {
+    /// Puts them in order: nothing happened after `now`, and nothing before the capture.
+    fn until(self, now: Instant) -> Times {
+        let captured = self.captured.min(now);
+        let ordered = |Encoding { began, ended }: Encoding| {
+            let ended = ended.clamp(captured, now);
+            Encoding { began: began.clamp(captured, ended), ended }
+        };
+        Times { captured, encoding: self.encoding.map(ordered) }
     }
 }
 
@@ -505,7 +552,7 @@ impl State {
         data: Arc<[u8]>,
         key: bool,
         pts: Duration,
-        captured: Instant,
+        times: Times,
         now: Instant,
     ) -> Result<Pushed, PushError> {
         if !self.streams[index].started {
@@ -542,6 +589,7 @@ impl State {
         if format.is_some_and(|format| stream.info.change_format(Format::Video(format))) {
             self.event(SourceEvent::Streams(self.infos()));
         }
+        let Times { captured, encoding } = times;
         let pts = self.time(pts, captured);
         let stream = &mut self.streams[index];
         (stream.running, stream.asked) = (true, false);
@@ -556,6 +604,7 @@ impl State {
             pts,
             duration,
             discontinuity,
+            encoding,
             data,
         }));
         Ok(Pushed::Taken)

@@ -118,6 +118,31 @@ fn frames_go_on_while_somebody_wants_them_and_cost_nothing_else() {
 }
 
 #[test]
+fn the_application_gives_what_it_knows_of_capture_and_encoding() {
+    let world = World::new();
+    world.want(&[0]);
+    let captured = Instant::now() - MS(40);
+    let push = |n: u64, captured, began| world.video.push_encoded(key(), true, MS(40 * n), captured, began);
+    assert_eq!(push(0, captured, captured + MS(15)), Ok(Pushed::Taken));
+    let frame = world.frames.recv().expect("it came");
+    let encoding = frame.encoding.expect("it was given");
+    assert_eq!((frame.captured, encoding.began), (captured, captured + MS(15)));
+    assert!(encoding.took() >= MS(25) && encoding.ended <= Instant::now());
+
+    // Nobody's clock is trusted: times stay in order.
+    let future = Instant::now() + MS(60_000);
+    for (n, captured, began) in [(1, captured, captured - MS(9)), (2, future, future), (3, captured, future)]
+    {
+        assert_eq!(push(n, captured, began), Ok(Pushed::Taken));
+        let frame = world.frames.recv().expect("it came");
+        let Encoding { began, ended } = frame.encoding.expect("it was given");
+        assert!(frame.captured <= began && began <= ended && ended <= Instant::now(), "{n}");
+    }
+    assert_eq!(world.video.push_captured(key(), true, MS(200), captured), Ok(Pushed::Taken));
+    assert_eq!(world.frames.recv().map(|frame| frame.encoding), Ok(None));
+}
+
+#[test]
 fn times_go_on_over_a_restart_that_counts_from_another_zero() {
     let world = World::new();
     world.want(&[0]);
