@@ -95,10 +95,12 @@ pub(crate) enum Input<'a> {
         whence: Whence,
         request: RequestId,
     },
-    /// A viewer's command: it asks for less, or for everything again.
-    Wish {
+    /// A viewer's command: it asks for less, for everything again, or for its figures. `encoder` is the name of the main
+    /// rendition's.
+    Share {
         command: Message,
         whence: Whence,
+        encoder: Option<String>,
     },
     Frame(&'a Frame),
     /// Frames of a stream were lost before they arrived here.
@@ -269,8 +271,8 @@ impl CameraCore {
         self.controls.is_some() && ControlCommands::is_concerned(command)
     }
 
-    /// Whether a peer's command is a viewer's wish.
-    pub(crate) fn is_wish(command: &Message) -> bool {
+    /// Whether a peer's command is one to its share.
+    pub(crate) fn is_share(command: &Message) -> bool {
         Wishes::is_concerned(command)
     }
 
@@ -302,9 +304,9 @@ impl CameraCore {
                     controls.handle_command(command, whence.host(), request, now);
                 }
             }
-            Input::Wish { command, whence } => {
+            Input::Share { command, whence, encoder } => {
                 if self.wishes.admits(&command, whence.host(), now) {
-                    let reply = self.wish(&command, now);
+                    let reply = self.answer_viewer(&command, encoder, now);
                     self.out.push_back(Output::Reply(command, reply));
                 }
             }

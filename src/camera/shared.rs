@@ -132,10 +132,13 @@ impl Shared {
                 let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
                 self.input(Input::Control { command, whence, request: self.request() });
             }
-            client::Event::Command { command } if CameraCore::is_wish(&command) => {
+            client::Event::Command { command } if CameraCore::is_share(&command) => {
                 let from = command.from().map(|from| from.as_str());
                 let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
-                self.input(Input::Wish { command, whence });
+                // What the source says itself comes first, under no lock.
+                let source = lock(&self.sources).current.clone();
+                let encoder = source.producer().encoder();
+                self.input(Input::Share { command, whence, encoder });
             }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
             event => {

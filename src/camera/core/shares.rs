@@ -10,9 +10,10 @@ use crate::camera::controls::Reply;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::{Event, ViewerId};
 use crate::camera::sharing::{BitratePolicy, Share, ShareReason};
-use crate::camera::wishes;
+use crate::camera::status;
+use crate::camera::wishes::{self, Asked};
 use crate::media::StreamId;
-use crate::proto::Message;
+use crate::proto::{Message, Status};
 use crate::rtc::Serving;
 
 /// How often demand gets what is sent to each viewer, with loss and round trip.
@@ -109,17 +110,34 @@ impl CameraCore {
         }
     }
 
-    /// A viewer asks for less, or for everything again. Returns the reply.
-    pub(super) fn wish(&mut self, command: &Message, now: Instant) -> Reply {
-        let wish = match wishes::read(command) {
-            Ok(wish) => wish,
+    /// A viewer asks for less, for everything again, or for its figures. Returns the reply.
+    pub(super) fn answer_viewer(
+        &mut self,
+        command: &Message,
+        encoder: Option<String>,
+        now: Instant,
+    ) -> Reply {
+        let asked = match wishes::read(command) {
+            Ok(asked) => asked,
             Err(reply) => return reply,
         };
         let from = command.from();
-        let party = self.calling.parties().find(|party| Some(party.peer) == from);
-        let Some(call) = party.map(|party| party.call) else { return wishes::no_call() };
-        self.demand.handle_input(demand::Input::Wish { sink: Sink::Call(call), wish }, now);
-        wishes::taken(wish)
+        let Some(party) = self.calling.parties().find(|party| Some(party.peer) == from) else {
+            return wishes::no_call();
+        };
+        match asked {
+            Asked::Wish(wish) => {
+                let sink = Sink::Call(party.call);
+                self.demand.handle_input(demand::Input::Wish { sink, wish }, now);
+                wishes::taken(wish)
+            }
+            Asked::Figures => {
+                let (viewer, stats) = (self.viewer(&party), self.calling.stats(party.call));
+                let mut figures = status::session(&viewer, stats.as_ref(), &self.running());
+                figures["encoder"] = encoder.into();
+                (Status::OK, figures)
+            }
+        }
     }
 
     /// Another policy, or another viewer that it may name.

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub key_frames: Vec<StreamId>,
     /// Answers to commands: the command's id, and the status.
     pub replies: Vec<(Option<String>, u16)>,
+    /// The data of the last of them.
+    pub replied: serde_json::Value,
     /// What was asked of the source's controls.
     pub control_requests: Vec<RequestId>,
     pub qualities: Vec<(StreamId, Quality)>,
@@ -115,6 +117,7 @@ impl World {
             bitrates: vec![],
             key_frames: vec![],
             replies: vec![],
+            replied: serde_json::Value::Null,
             control_requests: vec![],
             qualities: vec![],
             celsius: 40.0,
@@ -152,7 +155,8 @@ impl World {
                     }
                     other => panic!("{other:?}"),
                 },
-                Output::Reply(command, (status, _)) => {
+                Output::Reply(command, (status, data)) => {
+                    self.replied = data;
                     self.replies.push((command.id().map(str::to_owned), status.0));
                 }
                 Output::Event(event) => self.events.push(event),

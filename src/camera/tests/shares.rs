@@ -87,12 +87,31 @@ fn a_named_viewer_decides_while_it_watches() {
     assert!(world.bitrates.last().is_some_and(|bps| *bps <= 500_000), "{:?}", world.bitrates);
 }
 
-fn wish(world: &mut World, from: &str, share: &str) {
-    let text = format!(
-        r#"{{"type":"command","id":"w","from":"{from}","node":"camera:share","action":"wish","data":{{"share":"{share}"}}}}"#
-    );
+/// A command to the node `camera:share`; `rest` are its other members.
+fn ask(world: &mut World, from: &str, rest: &str) {
+    let text = format!(r#"{{"type":"command","id":"w","from":"{from}","node":"camera:share",{rest}}}"#);
     let command = crate::proto::Message::parse(text).expect("a command");
-    world.input(Input::Wish { command, whence: crate::camera::core::Whence::Unknown });
+    let (whence, encoder) = (crate::camera::core::Whence::Unknown, Some("x264enc".to_owned()));
+    world.input(Input::Share { command, whence, encoder });
+}
+
+fn wish(world: &mut World, from: &str, share: &str) {
+    ask(world, from, &format!(r#""action":"wish","data":{{"share":"{share}"}}"#));
+}
+
+#[test]
+fn a_viewer_reads_its_own_figures_and_a_stranger_none() {
+    let mut world = world();
+    pass(&mut world, 3, 4_000_000, 4_000_000);
+    ask(&mut world, "carol|3", r#""action":"read""#);
+    assert_eq!(world.replies.last().map(|(_, status)| *status), Some(200));
+    let figures = &world.replied;
+    assert_eq!((&figures["user"], &figures["encoder"]), (&"carol".into(), &"x264enc".into()));
+    assert_eq!((&figures["share"], &figures["rendition"]), (&"full".into(), &0.into()));
+    assert_eq!(figures["skipped"]["network"], 0);
+    ask(&mut world, "eve|4", r#""action":"read""#);
+    assert_eq!(world.replies.last().map(|(_, status)| *status), Some(404));
+    assert!(!world.replied.to_string().contains("x264enc"), "{}", world.replied);
 }
 
 #[test]
