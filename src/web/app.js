@@ -317,7 +317,7 @@ function paint() {
   const audible = Boolean(player?.remote.getAudioTracks().length);
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
-  sayShare(playing && !talk.staged ? share : null);
+  sayShare(playing && !talk.staged ? share : null, watcher.little);
   $('unmute').hidden = !(phase === 'playing' && muted && audible && offered);
   $('mute').disabled = !(playing && audible);
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');

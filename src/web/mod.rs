@@ -78,6 +78,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "prepared.js": SCRIPT,
     "delays.js": SCRIPT,
     "minute.js": SCRIPT,
+    "little.js": SCRIPT,
     "preparing.js": SCRIPT,
     "still.js": SCRIPT,
     "reasons.js": SCRIPT,

@@ -90,9 +90,9 @@ export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays,
 
 const SHARES = { small: 'Smaller picture', 'key-frames': 'Single frames', nothing: 'No video' };
 
-/** What a camera sends of its video, and why, where it is not everything. */
-export function sayShare(share) {
-  const name = SHARES[share?.share];
+/** What a camera sends of its video, and why, where it is not everything; nothing of what is `little` here anyway. */
+export function sayShare(share, little) {
+  const name = little && share?.code === 'wish' ? '' : SHARES[share?.share];
   $('share').hidden = !name;
   put($('share'), name ? `${name}: ${share.message || share.code}` : '');
 }

@@ -5,6 +5,7 @@
 // over() when that is gone; stats(stats) every second.
 
 import { Emitter, has, isObject, kind, need } from './events.js';
+import { WHOLE, look, width } from './little.js';
 import { Player, playable } from './player.js';
 import { Prepared } from './prepared.js';
 import * as preparing from './preparing.js';
@@ -48,6 +49,9 @@ export class Watcher extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hiding;
   #wished = 'full'; // what the camera was last asked for
+  /** @type {import('./little.js').State} */
+  #size = WHOLE;
+  #resized;
   #closed = false;
   #preparing = preparing.REST;
   /** @type {Prepared | null} */
@@ -87,7 +91,12 @@ export class Watcher extends Emitter {
     roster.on('updated', () => this.#settle());
     roster.on('removed', (peer, { lost }) => (lost ? this.emit('changed') : this.#settle()));
     calls.on('ended', (call) => this.#ended(call));
+    this.#resized = globalThis.ResizeObserver ? new ResizeObserver(() => this.#look()) : null;
+    this.#resized?.observe(video);
   }
+
+  /** Whether the picture is shown so small that less of it was asked for. */
+  get little() { return this.#size.little; }
 
   /**
    * The newest that a camera tells of itself.
@@ -183,6 +192,7 @@ export class Watcher extends Emitter {
     clearTimeout(this.#alarm);
     clearTimeout(this.#settling ?? undefined);
     clearTimeout(this.#hiding);
+    this.#resized?.disconnect();
   }
 
   /** @param {Camera} peer */
@@ -214,9 +224,12 @@ export class Watcher extends Emitter {
       if (state === 'stalled') this.happens({ type: 'stalled' });
       else if (state === 'playing') this.happens({ type: 'flowing' });
     });
-    player.on('stats', (stats) => this.emit('stats', { ...stats, viewers: this.known(peer).viewers }));
+    player.on('stats', (stats) => {
+      this.#look();
+      this.emit('stats', { ...stats, viewers: this.known(peer).viewers });
+    });
     player.on('sound', () => this.emit('changed'));
-    this.#wished = 'full';
+    [this.#wished, this.#size] = ['full', WHOLE];
     call.on('state', (state) => {
       if (state === 'active') this.#wish(0);
       this.emit('changed');
@@ -225,7 +238,7 @@ export class Watcher extends Emitter {
   }
 
   /**
-   * Asks the camera for less while nobody looks, or where a person saves data, and for everything again.
+   * Asks the camera for less while nobody looks, where the picture is little or a person saves data, and for everything again.
    * @param {number} after ms for which nobody looks
    */
   #wish(after) {
@@ -233,11 +246,20 @@ export class Watcher extends Emitter {
     const unseen = document.hidden && !document.pictureInPictureElement;
     if (unseen && after) return void (this.#hiding = setTimeout(() => this.#wish(0), after));
     const saves = /** @type {any} */ (navigator).connection?.saveData === true;
-    const share = unseen ? 'key-frames' : saves ? 'small' : 'full';
+    const share = unseen ? 'key-frames' : saves || this.little ? 'small' : 'full';
     if (share === this.#wished || this.current?.call.state !== 'active' || !this.client.online) return;
     this.#wished = share;
     this.current.player.sparse = unseen;
     this.client.send({ type: 'command', to: this.current.call.remote, node: 'camera:share', action: 'wish', data: { share } });
+  }
+
+  /** Looks at how large the picture is shown; one in a window of its own is as large as its person likes. */
+  #look() {
+    const { video, little } = this;
+    if (!this.current || this.current.player.state !== 'playing' || video.srcObject !== this.current.player.remote) return;
+    const shown = document.pictureInPictureElement === video ? Infinity : width(video, devicePixelRatio);
+    this.#size = look(this.#size, { came: video.videoWidth, shown, now: performance.now() });
+    if (little !== this.little) this.#wish(HIDDEN);
   }
 
   /**

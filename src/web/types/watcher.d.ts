@@ -32,6 +32,8 @@ export class Watcher extends Emitter<WatcherEvents> {
     current: Current | null;
     /** @type {import('./reasons.js').Words | null} */
     broken: import("./reasons.js").Words | null;
+    /** Whether the picture is shown so small that less of it was asked for. */
+    get little(): boolean;
     /**
      * The newest that a camera tells of itself.
      * @param {Camera} peer
