@@ -5,6 +5,7 @@ import { Calls } from './call.js';
 import { Controls } from './controls.js';
 import { Site } from './site.js';
 import { AGE, Still } from './still.js';
+import { Figures } from './figures.js';
 import { Minute } from './minute.js';
 import { Talk, cannotTalk } from './talk.js';
 import { Watcher } from './watcher.js';
@@ -45,6 +46,7 @@ const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
 const newest = new Still($('still'), () => site.still(client.token, AGE));
 const watcher = new Watcher({ client, calls, video, still: newest, ice: () => config.iceServers });
 const minute = new Minute();
+const figures = new Figures(client);
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
@@ -62,6 +64,7 @@ watcher.on('changed', () => show());
 watcher.on('begun', () => {
   video.muted = !sound;
   minute.clear();
+  figures.clear();
   share = null;
 });
 watcher.on('over', () => measure());
@@ -70,7 +73,11 @@ const measured = (stats) => {
   minute.push(stats);
   minute.draw();
 };
-watcher.on('stats', measured);
+watcher.on('stats', (stats) => {
+  const { peer } = watcher.current ?? {};
+  if (peer && minute.open) figures.ask(peer.address, performance.now());
+  measured({ ...stats, camera: minute.open ? figures.newest : null });
+});
 $('minute').addEventListener('toggle', () => minute.draw());
 
 calls.on('incoming', (call) => {

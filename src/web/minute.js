@@ -1,18 +1,26 @@
-// The last minute of a call, as lines: what was measured each second.
+// The last minute of a call, as lines: what was measured each second, by the browser and by the camera; and beside them
+// what is no line: the path, the encoder, where the time goes.
 
-import { $ } from './view.js';
+import { words as wayOf } from './route.js';
+import { $, ms, put } from './view.js';
 
 /** Seconds that are shown. */
 export const SPAN = 60;
 /** The height of a chart in the units of its path; its width is SPAN. */
 export const HEIGHT = 20;
 
-/** @type {Record<string, (stats: import('./player.js').Stats) => number | null | undefined>} by the id of their charts */
+/**
+ * Of one second; `camera` is what the camera knows of it, if it was asked.
+ * @typedef {import('./player.js').Stats & { camera?: import('./figures.js').Known | null }} Second
+ */
+
+/** @type {Record<string, (now: Second, before: Second | undefined) => number | null | undefined>} by the id of their charts */
 const SERIES = {
   'minute-bitrate': ({ bitrate }) => bitrate,
   'minute-fps': ({ fps }) => fps,
   'minute-delay': ({ delays }) => delays?.total,
   'minute-loss': ({ loss }) => loss,
+  'minute-dropped': (now, before) => dropped(now.camera, before?.camera),
 };
 
 /** @type {Record<string, (value: number) => string>} */
@@ -21,7 +29,40 @@ const UNITS = {
   'minute-fps': (fps) => `${Math.round(fps)} fps`,
   'minute-delay': (ms) => `${Math.round(ms)} ms`,
   'minute-loss': (loss) => `${(loss * 100).toFixed(1)} %`,
+  'minute-dropped': (frames) => `${frames} fps`,
 };
+
+/**
+ * Frames that a camera did not send between two of its figures; the wait for a first key frame is no drop.
+ * @param {import('./figures.js').Known | null | undefined} now
+ * @param {import('./figures.js').Known | null | undefined} before
+ */
+export function dropped(now, before) {
+  if (!now?.skipped || !before?.skipped) return null;
+  const all = (/** @type {{ network: number, socket: number }} */ { network, socket }) => network + socket;
+  return Math.max(0, all(now.skipped) - all(before.skipped));
+}
+
+/**
+ * What is no line, as texts by the id of their places; null where nothing is known.
+ * @param {Second | undefined} second
+ * @returns {Record<string, string | null>}
+ */
+export function facts({ route, delays, camera } = /** @type {Second} */ ({})) {
+  const { skipped, delaysMs, encoder, rendition } = camera ?? {};
+  const inCamera = delaysMs
+    ? [`capture ${ms(delaysMs.capture)}`, delaysMs.encoding === null ? '' : `encoding ${ms(delaysMs.encoding)}`, `queue ${ms(delaysMs.queue)}`]
+    : [delays ? `camera ${ms(delays.camera)}` : ''];
+  const here = delays
+    ? [`network ${ms(delays.network)}`, `jitter buffer ${ms(delays.buffer)}`, `decoding ${ms(delays.decoding)}`, `screen ${ms(delays.screen)}`]
+    : [];
+  return {
+    'now-path': wayOf(route),
+    'now-encoder': encoder ? `${encoder}${rendition ? ', smaller picture' : ''}` : null,
+    'now-dropped': skipped ? `network ${skipped.network}, socket ${skipped.socket}, before the first frame ${skipped.joining}` : null,
+    'now-delay': [...inCamera, ...here].filter(Boolean).join(', ') || null,
+  };
+}
 
 /**
  * The path of an SVG for values of which the newest is at the right edge; where one is missing the line has a gap.
@@ -50,10 +91,10 @@ export function words(values, unit) {
 }
 
 export class Minute {
-  /** @type {import('./player.js').Stats[]} */
+  /** @type {Second[]} */
   #all = [];
 
-  /** @param {import('./player.js').Stats} stats */
+  /** @param {Second} stats */
   push(stats) {
     this.#all.push(stats);
     if (this.#all.length > SPAN) this.#all.shift();
@@ -62,11 +103,15 @@ export class Minute {
   /** Another call. */
   clear() { this.#all = []; }
 
+  /** Whether somebody looks. */
+  get open() { return $('minute').open; }
+
   /** Draws what there is, where somebody looks. */
   draw() {
-    if (!$('minute').open) return;
+    if (!this.open) return;
+    for (const [id, text] of Object.entries(facts(this.#all.at(-1)))) put($(id), text ?? '–');
     for (const [id, of] of Object.entries(SERIES)) {
-      const values = this.#all.map(of);
+      const values = this.#all.map((second, at) => of(second, this.#all[at - 1]));
       const chart = $(id);
       chart.querySelector('path').setAttribute('d', path(values));
       const said = words(values, UNITS[id]);

@@ -5,6 +5,7 @@
 
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
+import { routeOf } from './route.js';
 
 /**
  * @typedef {'connecting' | 'playing' | 'stalled' | 'ended'} PlayerState
@@ -21,6 +22,7 @@ import { Emitter, has, isObject, kind, need } from './events.js';
  * @property {number | null} loss 0 to 1, of this interval
  * @property {number | null} delay ms from a frame's first packet to its decoding
  * @property {import('./delays.js').Parts | null} delays from a frame's capture to the screen, by part; where the browser tells
+ * @property {import('./route.js').Route | null} route which way media takes
  * @property {number} lost packets, in all
  * @property {number} frames decoded, in all
  *
@@ -396,6 +398,7 @@ export class Player extends Emitter {
         buffer: perFrame(buffered - last.buffered, emitted - last.emitted),
         decoding: perFrame(decoding - last.decoding, frames - last.frames),
       }),
+      route: routeOf(report, pair),
       lost,
       frames,
     };

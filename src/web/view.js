@@ -66,13 +66,15 @@ export function list(element, peers, kind, none, row) {
   words.textContent = more ? `${more} more are online; find them by name.` : none;
 }
 
-function put(element, text) {
+export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Milliseconds in words; null stays null. */
+export const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+
 export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays, viewers, codec } = {}) {
   const put = (id, value) => { $(id).textContent = value ?? '–'; };
-  const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
   put('stat-size', width ? `${width}×${height}` : null);
   put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
   put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);

@@ -3,7 +3,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Delays, askCaptureTime, capturedAt } from '../../src/web/delays.js';
-import { SPAN, path, words } from '../../src/web/minute.js';
+import { Figures } from '../../src/web/figures.js';
+import { SPAN, dropped, facts, path, words } from '../../src/web/minute.js';
+import { routeOf, words as wayOf } from '../../src/web/route.js';
 import { scenario, until } from './harness.mjs';
 import { judge } from './axe.mjs';
 import { playing, watch } from './page.mjs';
@@ -71,6 +73,63 @@ test('a chart ends with the newest value, and has gaps', () => {
   assert.equal(words([null], String), 'nothing measured');
 });
 
+test('the path in use is told in words', () => {
+  const report = new Map([
+    ['a', { candidateType: 'host', protocol: 'udp' }],
+    ['b', { candidateType: 'srflx', protocol: 'udp', address: '192.0.2.7', port: 4501 }],
+    ['c', { candidateType: 'relay', protocol: 'udp', relayProtocol: 'tcp' }],
+    ['d', { candidateType: 'host', protocol: 'udp', address: '2001:db8::1', port: 9 }],
+  ]);
+  const way = (localCandidateId, remoteCandidateId) => routeOf(report, { localCandidateId, remoteCandidateId });
+  assert.deepEqual(way('a', 'b'), { protocol: 'udp', relayed: false, mapped: true, remote: '192.0.2.7:4501' });
+  assert.equal(wayOf(way('a', 'b')), 'UDP, direct, through NAT');
+  assert.equal(wayOf(way('a', 'd')), 'UDP, direct');
+  assert.equal(way('a', 'd')?.remote, '[2001:db8::1]:9');
+  assert.equal(wayOf(way('c', 'b')), 'TCP, relayed');
+  assert.equal(routeOf(report, undefined), null);
+  assert.equal(wayOf(null), null);
+});
+
+test('what the camera knows stands beside what the browser measured', () => {
+  const skipped = { joining: 2, network: 12, socket: 1 };
+  assert.equal(dropped({ skipped }, { skipped: { ...skipped, network: 9 } }), 3);
+  assert.equal(dropped({ skipped }, null), null);
+  assert.equal(dropped({ skipped: { joining: 0, network: 0, socket: 0 } }, { skipped }), 0, 'another session counts anew');
+  const none = { 'now-path': null, 'now-encoder': null, 'now-dropped': null, 'now-delay': null };
+  assert.deepEqual(facts(undefined), none);
+  const delays = { total: 90, camera: 30, network: 10, buffer: 20, decoding: 5, screen: 25 };
+  assert.equal(facts({ delays })['now-delay'], 'camera 30 ms, network 10 ms, jitter buffer 20 ms, decoding 5.0 ms, screen 25 ms');
+  const camera = { encoder: 'x264enc', rendition: 1, skipped, delaysMs: { capture: 12.3, encoding: 8.7, queue: 1 } };
+  const all = facts({ delays, camera, route: { protocol: 'udp', relayed: false, mapped: false, remote: null } });
+  assert.equal(all['now-path'], 'UDP, direct');
+  assert.equal(all['now-encoder'], 'x264enc, smaller picture');
+  assert.equal(all['now-dropped'], 'network 12, socket 1, before the first frame 2');
+  assert.match(all['now-delay'] ?? '', /^capture 12 ms, encoding 8\.7 ms, queue 1\.0 ms, network 10 ms, /);
+  assert.match(facts({ camera: { delaysMs: { capture: 30, encoding: null, queue: 1 } } })['now-delay'] ?? '', /^capture 30 ms, queue 1\.0 ms$/);
+});
+
+test('a camera is asked for its figures once a second, and an old answer is not that of another call', async () => {
+  const asked = [];
+  const client = { online: true, command: (to, { node, action }) => new Promise((answer) => { asked.push({ to, node, action, answer }); }) };
+  const figures = new Figures(client);
+  const first = figures.ask('a|1', 0);
+  figures.ask('a|1', 500);
+  assert.deepEqual(asked.map(({ to, node, action }) => [to, node, action]), [['a|1', 'camera:share', 'read']]);
+  figures.ask('b|2', 600);
+  asked[0].answer({ status: 200, data: { encoder: 'old' } });
+  await first;
+  assert.equal(figures.newest, null);
+  const again = figures.ask('b|2', 1600);
+  assert.equal(asked.length, 3);
+  asked[2].answer({ status: 200, data: { encoder: 'x264enc' } });
+  await again;
+  assert.equal(figures.newest?.encoder, 'x264enc');
+  const refused = figures.ask('b|2', 2600);
+  asked[3].answer({ status: 404, data: { code: 'no-such-call' } });
+  await refused;
+  assert.equal(figures.newest, null, 'an older camera knows no such command');
+});
+
 scenario('the page shows the delay from capture to screen, as the clock in the picture has it', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
@@ -91,6 +150,15 @@ scenario('the page shows the delay from capture to screen, as the clock in the p
     return all.every(([, , d]) => d) && all;
   });
   for (const [id, label] of charts) assert.match(label, /^\d.* to \d.* (kbit\/s|fps|ms|%)$/, id);
+  const told = await until('what the camera knows', async () => {
+    const all = await page.evaluate(`Object.fromEntries(['path', 'encoder', 'dropped', 'delay'].map((it) => [it, document.querySelector('#now-' + it).textContent]))`);
+    return /encoding/.test(all.delay) && all;
+  });
+  s.note(JSON.stringify(told));
+  assert.equal(told.path, 'UDP, direct');
+  assert.match(told.encoder, /^\w+enc$/);
+  assert.match(told.dropped, /^network \d+, socket \d+, before the first frame \d+$/);
+  assert.match(told.delay, /^capture .* ms, encoding .* ms, queue .* ms, network .* ms, jitter buffer .* ms, decoding .* ms, screen .* ms$/);
   await judge(s, page, 'minute', 5);
 
   // What the clock in the picture says more than the time of capture that came with the same frame: one machine, one clock.

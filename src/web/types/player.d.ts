@@ -75,6 +75,10 @@ export type Stats = {
      */
     delays: import("./delays.js").Parts | null;
     /**
+     * which way media takes
+     */
+    route: import("./route.js").Route | null;
+    /**
      * packets, in all
      */
     lost: number;
