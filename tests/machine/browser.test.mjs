@@ -22,15 +22,24 @@ scenario('Chromium plays the camera of an emulated board behind a port forward',
   const used = await page.probe('remoteCandidate');
   assert.deepEqual([used.address, used.port, used.protocol], ['127.0.0.1', board.port, 'udp'], JSON.stringify(used));
 
+  const call = await page.evaluate('symple.calls.list().map(({ id }) => id).join()');
   board.tell('unbind');
+  await board.says(/^vivid: unbind/);
+  const unplugged = performance.now();
+  const said = await words(page, /has no picture at the moment.*not plugged in/, SLOW);
+  s.note(`the page, ${Math.round(performance.now() - unplugged)} ms after the camera was unplugged: ${said}`);
+  assert.equal(await page.probe('attribute', '#stage', 'data-state'), 'stalled', 'the last frame stays, dimmed');
   s.note(`the board: ${await board.says(/^source: .*/)}`);
-  s.note(`the page: ${await words(page, /has no picture at the moment.*not plugged in/, SLOW)}`);
   // The camera probes the path every few seconds, with packets without video.
   const state = () => page.probe('attribute', '#stage', 'data-state');
   const mind = until('another state', async () => (await state()) !== 'stalled', { within: 8000 }).then(state, () => 'stalled');
   assert.equal(await mind, 'stalled', 'it says so until a picture comes');
   board.tell('bind');
+  await board.says(/^vivid: bind/);
+  const plugged = performance.now();
   await until('it plays again', async () => (await state()) === 'playing', SLOW);
+  s.note(`the picture is back ${Math.round(performance.now() - plugged)} ms after the camera was plugged in; an emulated processor`);
+  assert.equal(await page.evaluate('symple.calls.list().map(({ id }) => id).join()'), call, 'in the same call');
   await plays(s, page);
 
   board.tell('end');
