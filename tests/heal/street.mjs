@@ -87,10 +87,13 @@ export class Street {
   /** Drops a share of the UDP packets between the viewer and the others, in both directions. */
   loses(share) { this.#rules(`meta l4proto udp numgen random mod 1000 < ${Math.round(share * 1000)} drop`); }
 
-  /** Limits the viewer's link to `kbit` kbit/s from the camera, with a queue of 300 ms; null removes the limit. */
-  narrows(kbit) {
-    this.#in('router', 'tc', 'qdisc', kbit ? 'replace' : 'del', 'dev', 'viewer-eth0', 'root',
-      ...(kbit ? ['tbf', 'rate', `${kbit}kbit`, 'burst', '4kb', 'latency', '300ms'] : []));
+  /**
+   * A place's link carries so many kbit/s from the others, and queues for up to 300 ms before it drops; null: all. What
+   * passes at once is what a link of that rate carries in 1 ms, and at least some packets.
+   */
+  narrows(kbit, part = 'viewer') {
+    this.#in('router', 'tc', 'qdisc', kbit ? 'replace' : 'del', 'dev', `${part}-eth0`, 'root',
+      ...(kbit ? ['tbf', 'rate', `${kbit}kbit`, 'burst', `${Math.max(4000, Math.round(kbit / 8))}b`, 'latency', '300ms'] : []));
   }
 
   /** Stops dropping packets. */

@@ -25,6 +25,13 @@ globalThis.witness = (() => {
   for (const name of ['online', 'offline']) addEventListener(name, () => paths.push({ at: now(), what: `browser ${name}` }));
   navigator.connection?.addEventListener('change', () => paths.push({ at: now(), what: 'network change' }));
 
+  const calls = []; // when each was begun
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (text) {
+    if (String(text).includes('"call:init"')) calls.push(now());
+    return send.call(this, text);
+  };
+
   const watched = new WeakSet();
   function look() {
     for (const video of document.querySelectorAll('#video')) {
@@ -50,6 +57,8 @@ globalThis.witness = (() => {
       const video = [...(await newest.getStats()).values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
       return { asked: video.pliCount + video.firCount, decoded: video.keyFramesDecoded };
     },
+    /** When each call began. */
+    calls: () => calls,
     /** What happened since then: { frames, said, paths, made, last }. */
     since: (at) => ({
       made,

@@ -8,7 +8,7 @@ import { TARGET, until } from '../browser/harness.mjs';
 import { watch } from '../browser/page.mjs';
 import { CAMERA, SERVER, Street } from './street.mjs';
 
-const WITNESS = readFileSync(new URL('witness.js', import.meta.url), 'utf8');
+export const WITNESS = readFileSync(new URL('witness.js', import.meta.url), 'utf8');
 const PORT = '4500';
 const RTSP = '8554';
 const SYMPLE = join(TARGET, 'debug/symple');
