@@ -161,6 +161,16 @@ impl Lane {
         }
     }
 
+    /// Its sender goes on with another codec, under the same SSRC and numbers.
+    pub(in crate::rtc) fn leave(&mut self) {
+        if self.source.take().is_some() {
+            self.order = order(self.format.codec);
+            self.missing = Missing::default();
+            self.unpacker.lose();
+            (self.key_since, self.key_asked) = (None, None);
+        }
+    }
+
     /// Whether packets are this stream's: another sender takes the place of the one before (RFC 3550, 8).
     fn follow(&mut self, ssrc: u32, index: u64, now: Instant) -> bool {
         if let Some(source) = &self.source {

@@ -125,6 +125,12 @@ impl Receiver {
             }
             if let (Some(at), Some(payload)) = (lane, unpadded(&payload, head.padded)) {
                 self.report.get_or_insert(now + REPORT_EVERY);
+                if self.lanes[at].format.pt == pt {
+                    let others = self.lanes.iter_mut().enumerate().filter(|(other, _)| *other != at);
+                    others
+                        .filter(|(_, other)| other.ssrc() == Some(head.ssrc))
+                        .for_each(|(_, other)| other.leave());
+                }
                 let lane = &mut self.lanes[at];
                 if lane.format.pt == pt {
                     lane.handle_packet(index, &head, payload, now);

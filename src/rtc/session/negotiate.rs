@@ -99,6 +99,10 @@ pub(in crate::rtc) struct Lane {
     pub(in crate::rtc) sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
     pub(in crate::rtc) receives: bool,
+    /// What may come instead: an offer of ours lists all that it takes, and the other side may send any of it without
+    /// notice (RFC 3264, 5.1). Chromium does so even where its answer names fewer.
+    #[cfg(feature = "recv")]
+    pub(in crate::rtc) also: Vec<Choice>,
     /// The feedback that both sides know.
     #[cfg(feature = "recv")]
     pub(in crate::rtc) feedback: Vec<&'static str>,
@@ -108,6 +112,9 @@ pub(in crate::rtc) struct Lane {
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Plan {
     fates: Vec<Fate>,
+    /// What our offer listed, where this is for its answer.
+    #[cfg(feature = "recv")]
+    listed: Vec<Choice>,
     pub(in crate::rtc) settled: Settled,
 }
 
@@ -123,6 +130,8 @@ impl Plan {
         }
         let mut plan = Plan {
             fates: vec![Fate::Decline; remote.sections.len()],
+            #[cfg(feature = "recv")]
+            listed: vec![],
             settled: before.cloned().unwrap_or_default(),
         };
         let mut free = plan.settled.slots.free();
@@ -164,7 +173,12 @@ impl Plan {
         if remote.sections.len() != offered.len() || !remote.sections.iter().zip(offered).all(same) {
             return Err(Refusal::bad_sdp("the answer's media sections do not match the offer"));
         }
-        let mut plan = Plan { fates: vec![], settled };
+        let mut plan = Plan {
+            fates: vec![],
+            #[cfg(feature = "recv")]
+            listed: offered.iter().flat_map(|section| section.choices.iter().copied()).collect(),
+            settled,
+        };
         for (s, offered) in remote.sections.iter().zip(offered) {
             let fate = plan.answered(offered, s, supply, is_first);
             plan.fates.push(fate);
@@ -197,12 +211,24 @@ impl Plan {
                 sends: used.sends,
                 receives: used.receives,
                 #[cfg(feature = "recv")]
+                also: self.instead(used),
+                #[cfg(feature = "recv")]
                 feedback: slots::feedback(s, used.choice.pt).collect(),
             })
         };
         let mut lanes: Vec<Lane> = remote.sections.iter().zip(&self.fates).filter_map(lane).collect();
         lanes.sort_by_key(|lane| lane.choice.codec.is_video());
         lanes
+    }
+
+    /// What may come in a section instead of what was agreed on.
+    #[cfg(feature = "recv")]
+    fn instead(&self, used: &Use) -> Vec<Choice> {
+        let Choice { codec, rtx, .. } = used.choice;
+        let other =
+            |listed: &&Choice| used.receives && listed.codec.kind() == codec.kind() && listed.codec != codec;
+        let found = self.listed.iter().filter(other);
+        found.map(|choice| Choice { rtx: choice.rtx.filter(|_| rtx.is_some()), ..*choice }).collect()
     }
 
     /// Whether a stream of a kind is sent already: one section of each kind is enough.
@@ -422,6 +448,54 @@ mod tests {
     use crate::media::StreamInfo;
 
     const OFFER: &str = include_str!("../tests/chromium_offer.sdp");
+
+    #[cfg(feature = "recv")]
+    #[test]
+    fn whatever_an_offer_of_ours_listed_may_come() {
+        let mut supply = Supply::default();
+        supply.take(&[media::Kind::Video, media::Kind::Audio]);
+        let section = |line: &str, mid: &str, more: &str| {
+            format!(
+                "m={line}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\n\
+                 a=fingerprint:sha-256 {}\r\na=setup:active\r\na=mid:{mid}\r\na=sendonly\r\na=rtcp-mux\r\n{more}",
+                ["AB"; 32].join(":"),
+            )
+        };
+        let answer = |video: &str, formats: &str| {
+            let audio = section("audio 9 UDP/TLS/RTP/SAVPF 111", "a", "a=rtpmap:111 opus/48000/2\r\n");
+            let video = section(&format!("video 9 UDP/TLS/RTP/SAVPF {video}"), "v", formats);
+            let head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a v\r\n";
+            Remote::parse(&format!("{head}{audio}{video}")).expect("well-formed")
+        };
+        let (h264, vp8) = (
+            "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n",
+            "a=rtpmap:98 VP8/90000\r\na=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n",
+        );
+        for (remote, chosen, also) in [
+            (answer("98 99", vp8), (Codec::Vp8, Some(99)), (Codec::H264, 96, Some(97))),
+            (answer("98 96", &format!("{vp8}{h264}")), (Codec::H264, None), (Codec::Vp8, 98, None)),
+        ] {
+            let offered = |(slot, (mid, kind)): (usize, (&str, media::Kind))| Offered {
+                mid: mid.to_owned(),
+                slot: Some(slot),
+                choices: supply
+                    .proposals(kind)
+                    .map(|(_, codec, level)| Choice::proposal(codec, level))
+                    .collect(),
+                direction: Direction::RecvOnly,
+            };
+            let sections = [("a", media::Kind::Audio), ("v", media::Kind::Video)];
+            let offered: Vec<Offered> = sections.into_iter().enumerate().map(offered).collect();
+            let names: Vec<String> = offered.iter().map(|one| one.mid.clone()).collect();
+            let settled = Settled { slots: Slots::of(&names), ..Settled::default() };
+            let plan = Plan::of_answer(&remote, &offered, settled, &supply, true).expect("agreed");
+            let lanes = plan.lanes(&remote);
+            assert!(lanes[0].also.is_empty() && lanes[0].receives, "of audio there is one codec");
+            assert_eq!((lanes[1].choice.codec, lanes[1].choice.rtx), chosen);
+            let found: Vec<_> = lanes[1].also.iter().map(|one| (one.codec, one.pt, one.rtx)).collect();
+            assert_eq!(found, [also]);
+        }
+    }
 
     #[test]
     fn what_flows_in_a_section_follows_from_both_sides() {

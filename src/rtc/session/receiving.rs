@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::credentials::random_ssrc;
 use super::negotiate::Lane;
+use super::payload::Choice;
 use super::supply::Supply;
 use super::{Note, Session};
 use crate::media::{AUDIO_OPUS, Codec, StreamId, VIDEO_H264, VIDEO_VP8};
@@ -29,16 +30,20 @@ impl Receiving {
 
     pub(super) fn set_lanes(&mut self, lanes: &[Lane]) {
         let has = |lane: &Lane, what| lane.feedback.contains(&what);
-        let format = |lane: &Lane| Format {
-            stream: stream(lane.choice.codec),
-            codec: lane.choice.codec,
-            pt: lane.choice.pt,
-            rtx: lane.choice.rtx,
+        let format = |lane: &Lane, choice: &Choice| Format {
+            stream: stream(choice.codec),
+            codec: choice.codec,
+            pt: choice.pt,
+            rtx: choice.rtx,
             nack: has(lane, "nack"),
             pli: has(lane, "nack pli"),
             transport: lane.extensions.transport,
         };
-        let formats: Vec<Format> = lanes.iter().filter(|lane| lane.receives).map(format).collect();
+        let formats: Vec<Format> = lanes
+            .iter()
+            .filter(|lane| lane.receives)
+            .flat_map(|lane| lane.also.iter().chain([&lane.choice]).map(move |choice| format(lane, choice)))
+            .collect();
         self.receiver.set_lanes(&formats);
     }
 
