@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use super::clock::{self, Clock, Nanos};
@@ -60,6 +61,16 @@ pub(in crate::rtc) struct Counts {
     pub(in crate::rtc) lost: u64,
     pub(in crate::rtc) nacks: u64,
     pub(in crate::rtc) key_frame_requests: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.frames += other.frames;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.nacks += other.nacks;
+        self.key_frame_requests += other.key_frame_requests;
+    }
 }
 
 /// What one sender, by its SSRC, has sent.

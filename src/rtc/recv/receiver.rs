@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::arrivals::Arrivals;
 use super::clock;
 use super::header::{Head, unpadded};
-use super::lane::{Format, Lane};
+use super::lane::{Counts, Format, Lane};
 use super::report::{self, Block};
 use crate::media::{Frame, StreamId};
 use crate::rtc::Received;
@@ -37,6 +37,8 @@ pub(crate) struct Receiver {
     /// When the next report is due, once there is something to report.
     report: Option<Instant>,
     frames: VecDeque<Frame>,
+    /// Of lanes that are over.
+    past: Counts,
     packets: u64,
     bytes: u64,
     /// The payload at hand; kept for its memory.
@@ -57,6 +59,7 @@ impl Receiver {
             rtt: RTT,
             report: None,
             frames: VecDeque::new(),
+            past: Counts::default(),
             packets: 0,
             bytes: 0,
             scratch: vec![],
@@ -75,6 +78,7 @@ impl Receiver {
             lane.format = *format;
             self.lanes.push(lane);
         }
+        before.iter().for_each(|lane| self.past += lane.counts());
     }
 
     /// The keys of a transport that is connected and whose fingerprint was verified.
@@ -88,6 +92,7 @@ impl Receiver {
         self.report = None;
         self.arrivals = Arrivals::new(now);
         for lane in &mut self.lanes {
+            self.past += lane.counts();
             *lane = Lane::new(lane.format);
         }
     }
@@ -202,15 +207,16 @@ impl Receiver {
     }
 
     pub(crate) fn stats(&self) -> Received {
-        let mut stats = Received { packets: self.packets, bytes: self.bytes, ..Received::default() };
-        for lane in &self.lanes {
-            let counts = lane.counts();
-            stats.frames += counts.frames;
-            stats.dropped += counts.dropped;
-            stats.lost += counts.lost;
-            stats.nacks += counts.nacks;
-            stats.key_frame_requests += counts.key_frame_requests;
+        let mut all = self.past;
+        self.lanes.iter().for_each(|lane| all += lane.counts());
+        Received {
+            packets: self.packets,
+            bytes: self.bytes,
+            frames: all.frames,
+            dropped: all.dropped,
+            lost: all.lost,
+            nacks: all.nacks,
+            key_frame_requests: all.key_frame_requests,
         }
-        stats
     }
 }

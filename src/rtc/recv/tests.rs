@@ -1,5 +1,6 @@
 //! A sender of ours and a receiver on a virtual network that loses, delays, reorders and doubles packets.
 
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -450,6 +451,23 @@ impl World {
         assert!(self.received.windows(2).all(|pair| pair[0].pts < pair[1].pts));
         self.received.len() as u64
     }
+}
+
+#[test]
+fn counts_go_on_while_a_stream_is_held_and_after_a_restart() {
+    let mut world = World::new(&[Codec::H264], FINE, true);
+    world.run(ms(500));
+    let before = world.stats();
+    assert!(before.frames > 10);
+    world.receiver.set_lanes(&[]);
+    assert_eq!(world.stats(), before, "on hold");
+    world.receiver.set_lanes(&[world.streams[0].format]);
+    world.streams[0].key_wanted = true;
+    world.run(ms(500));
+    let resumed = world.stats();
+    assert!(resumed.frames > before.frames + 10, "{resumed:?}");
+    world.receiver.disconnect(world.now);
+    assert_eq!(world.stats(), resumed);
 }
 
 #[test]
