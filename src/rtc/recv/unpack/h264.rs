@@ -25,8 +25,9 @@ pub(super) struct Assembler {
     has_slice: bool,
     has_idr: bool,
     has_sps: bool,
-    /// Where the parameter sets are in `data`.
+    /// Where the parameter sets are in `data`: those that can be kept, which bounds how many there are.
     parameter_sets: Vec<(usize, usize)>,
+    parameter_bytes: usize,
     /// The parameter sets that came last, for key frames without.
     parameters: Vec<u8>,
 }
@@ -35,7 +36,8 @@ impl Assembler {
     /// Forgets the access unit.
     pub(super) fn clear(&mut self) {
         self.data = vec![];
-        self.parameter_sets.clear();
+        self.parameter_sets = vec![];
+        self.parameter_bytes = 0;
         (self.fragmented, self.has_slice, self.has_idr, self.has_sps) = (false, false, false, false);
     }
 
@@ -98,7 +100,9 @@ impl Assembler {
         let begin = self.data.len();
         self.begin(nal[0] & 0x1f);
         self.data.extend_from_slice(nal);
-        if matches!(nal[0] & 0x1f, SPS | PPS) {
+        let size = self.data.len() - begin;
+        if matches!(nal[0] & 0x1f, SPS | PPS) && self.parameter_bytes + size <= MAX_PARAMETERS {
+            self.parameter_bytes += size;
             self.parameter_sets.push((begin, self.data.len()));
         }
     }
@@ -198,6 +202,10 @@ mod tests {
             assert_eq!(made(&mut assembler, &[&large]), Ok(None));
         }
         assert!(assembler.parameters.len() <= MAX_PARAMETERS);
+        for _ in 0..2000 {
+            assert!(assembler.push(&[0x67, 1], false).is_ok());
+        }
+        assert!(assembler.parameter_sets.len() <= MAX_PARAMETERS / 6, "in one access unit, too");
     }
 
     #[test]
