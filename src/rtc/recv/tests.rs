@@ -1,5 +1,9 @@
 //! A sender of ours and a receiver on a virtual network that loses, delays, reorders and doubles packets.
 
+mod hostile;
+mod raw;
+mod switching;
+mod unsafe_heap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

@@ -1,0 +1,68 @@
+//! What a thread has allocated: the tests of this crate run with an allocator that counts.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    /// Bytes that this thread has allocated, less those that it has freed; and the most since it was asked.
+    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+fn count(bytes: isize) {
+    // No allocation: the value is constant and has no destructor. At a thread's end it may be gone.
+    _ = HELD.try_with(|held| {
+        let (now, most) = held.get();
+        held.set((now + bytes, most.max(now + bytes)));
+    });
+}
+
+// SAFETY: all is the system's allocator's work, with the layouts as they came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size.cast_signed() - layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+/// The most that this thread had allocated at a time while it did this, in bytes, beside what it had before.
+pub(in crate::rtc) fn peak<T>(act: impl FnOnce() -> T) -> (usize, T) {
+    let before = HELD.get().0;
+    HELD.set((before, before));
+    let result = act();
+    (usize::try_from(HELD.get().1 - before).unwrap_or(0), result)
+}
+
+#[test]
+fn what_is_freed_counts_no_more_and_the_peak_does() {
+    let (most, kept) = peak(|| {
+        drop(vec![1_u8; 300_000]);
+        vec![2_u8; 100_000]
+    });
+    assert!((300_000..301_000).contains(&most) && kept.len() == 100_000, "{most}");
+    assert!(peak(|| drop(kept)).0 < 1000);
+}
