@@ -8,7 +8,7 @@ import { STACKS } from './stacks.mjs';
 import { Viewer } from './viewer.mjs';
 
 // One end of the cable that `run` created.
-const HOST = process.env.INTEROP_HOST;
+export const HOST = process.env.INTEROP_HOST;
 const FRAMES = 60; // in 10 s, which two busy cores manage with a debug build
 const SIZE = '320x180';
 export const lone = () => (HOST ? '' : 'no network of its own: start this by tests/interop/run');
