@@ -71,6 +71,10 @@ impl Receiver {
         let mut before = std::mem::take(&mut self.lanes);
         for format in formats {
             let same = |lane: &Lane| lane.format.codec == format.codec && lane.format.pt == format.pt;
+            // Two sections may have the same; packets do not tell whose they are.
+            if self.lanes.iter().any(same) {
+                continue;
+            }
             let mut lane = match before.iter().position(same) {
                 Some(at) => before.swap_remove(at),
                 None => Lane::new(*format),
