@@ -18,7 +18,8 @@ pub(crate) const THREAD: &str = "encoder";
 pub(crate) const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 30);
 /// RTP's clock for video, in ticks a frame.
 pub(crate) const TICKS: u32 = 3000;
-const AUDIO_FRAME: Duration = Duration::from_millis(20);
+/// Of Opus, as the camera encodes it.
+pub(crate) const AUDIO_FRAME: Duration = Duration::from_millis(20);
 /// At 64 kbit/s.
 const AUDIO_BYTES: usize = 160;
 

@@ -14,15 +14,18 @@ use crate::encoder::{self, Label, Outputs};
 use crate::subject;
 
 pub(crate) const NAME: &str = "here";
-pub(crate) const WITH_AUDIO: &str = "here+audio";
+/// With audio of which each packet has one frame of 20 ms, and three of them.
+pub(crate) const WITH_AUDIO: &str = "here, audio of 20 ms";
+pub(crate) const WITH_JOINED_AUDIO: &str = "here, audio of 60 ms";
 pub(crate) const ON_TWO_THREADS: &str = "here, 2 threads";
 
 /// The rate of the frames, which the encoder keeps whatever it is asked for.
 const BITRATE: u32 = 2_000_000;
 
-pub(crate) fn run(audio: bool, threads: usize) {
+/// `audio_packet` is how much audio a packet has, if there is any.
+pub(crate) fn run(audio_packet: Option<Duration>, threads: usize) {
     subject::end_with_parent();
-    let (source, video, sound) = if audio {
+    let (source, video, sound) = if audio_packet.is_some() {
         let (source, [video, sound]) = Source::push_streams([Codec::H264, Codec::Opus]);
         (source, video, Some(sound))
     } else {
@@ -34,6 +37,7 @@ pub(crate) fn run(audio: bool, threads: usize) {
         signalling: Signalling::Serve(Serve { listen, ..Serve::default() }),
         max_viewers: 1000,
         vp8: false,
+        audio_packet: audio_packet.unwrap_or_default(),
         adapt: false,
         bitrate: BitrateLimits { start: BITRATE, ..BitrateLimits::default() },
         ..Config::new(source)
@@ -47,7 +51,7 @@ pub(crate) fn run(audio: bool, threads: usize) {
         }
     });
     encoder::write(&camera.urls()[0].replace("http", "ws"));
-    encoder::start(wanted, audio, Feeds { video, sound });
+    encoder::start(wanted, audio_packet.is_some(), Feeds { video, sound });
     for _ in 1..threads {
         let run = camera.run();
         std::thread::spawn(move || smol::block_on(run));

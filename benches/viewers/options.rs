@@ -2,25 +2,31 @@
 
 use crate::subject::Kind;
 
+/// With so many viewers audio is measured in every run.
+const AUDIO_VIEWERS: usize = 100;
+
 pub(crate) struct Options {
     pub(crate) viewers: Vec<usize>,
     pub(crate) seconds: f64,
     pub(crate) rounds: usize,
     /// The share of packets that viewers lose.
     pub(crate) loss: f64,
-    pub(crate) kinds: Vec<Kind>,
+    kinds: Vec<Kind>,
+    /// Whether audio is measured for each number of viewers.
+    audio: bool,
 }
 
 impl Options {
     /// Those of the command line; what is wrong with it.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let (mut audio, mut filter) = (false, String::new());
+        let mut filter = String::new();
         let mut options = Options {
             viewers: vec![1, 10, 50, 100, 200, 400],
             seconds: 4.0,
             rounds: 2,
             loss: 0.0,
             kinds: Vec::new(),
+            audio: false,
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
@@ -28,7 +34,7 @@ impl Options {
             match name.as_str() {
                 // Cargo's.
                 "--bench" => {}
-                "--audio" => audio = true,
+                "--audio" => options.audio = true,
                 "--filter" => filter = value()?,
                 "--seconds" => options.seconds = number(&name, &value()?)?,
                 "--loss" => options.loss = number::<f64>(&name, &value()?)? / 100.0,
@@ -40,14 +46,29 @@ impl Options {
                 _ => return Err(format!("unknown option: {name}")),
             }
         }
-        options.kinds = vec![Kind::Here, Kind::HereOnTwoThreads, Kind::Bound];
-        options.kinds.extend(audio.then_some(Kind::HereWithAudio));
+        options.kinds = vec![
+            Kind::Here,
+            Kind::HereOnTwoThreads,
+            Kind::Bound,
+            Kind::HereWithAudio,
+            Kind::HereWithJoinedAudio,
+        ];
         options.kinds.retain(|kind| kind.name().contains(&filter));
         let most = options.viewers.iter().max().copied().unwrap_or(0);
         match options.viewers.contains(&0) || most > 1000 || options.rounds == 0 || options.seconds < 0.5 {
             true => Err("1 to 1000 viewers, at least a round, at least half a second".into()),
             false => Ok(options),
         }
+    }
+
+    /// What is measured with so many viewers.
+    pub(crate) fn kinds(&self, viewers: usize) -> Vec<Kind> {
+        let audio = self.audio || viewers == AUDIO_VIEWERS;
+        let is_measured = |kind: &Kind| match kind {
+            Kind::HereWithAudio | Kind::HereWithJoinedAudio => audio,
+            _ => true,
+        };
+        self.kinds.iter().copied().filter(is_measured).collect()
     }
 }
 

@@ -28,20 +28,23 @@ pub(crate) fn run() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for count in &options.viewers {
-        let mut figures: Vec<Vec<Figures>> = options.kinds.iter().map(|_| Vec::new()).collect();
+        let kinds = options.kinds(*count);
+        let mut figures: Vec<Vec<Figures>> = kinds.iter().map(|_| Vec::new()).collect();
         for round in 0..options.rounds {
             if round > 0 && began.elapsed() > BUDGET {
                 break;
             }
-            for (kind, figures) in options.kinds.iter().zip(&mut figures) {
+            for (kind, figures) in kinds.iter().zip(&mut figures) {
                 figures.push(case::run(*kind, *count, &options));
             }
         }
-        let of = |kind| options.kinds.iter().position(|it| *it == kind).map(|at| &figures[at][..]);
-        for (kind, rounds) in options.kinds.iter().zip(&figures) {
+        let of = |kind| kinds.iter().position(|it| *it == kind).map(|at| &figures[at][..]);
+        for (kind, rounds) in kinds.iter().zip(&figures) {
             let ratio = match kind {
                 Kind::Here => of(Kind::Bound).map(|bound| ratio(rounds, bound)),
-                Kind::HereWithAudio => of(Kind::Here).map(|here| extra(rounds, here)),
+                Kind::HereWithAudio | Kind::HereWithJoinedAudio => {
+                    of(Kind::Here).map(|here| extra(rounds, here))
+                }
                 Kind::HereOnTwoThreads => of(Kind::Here).map(|here| on_two(rounds, here)),
                 Kind::Bound => None,
             };

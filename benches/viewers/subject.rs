@@ -17,6 +17,7 @@ use crate::{bound, encoder, here};
 pub(crate) enum Kind {
     Here,
     HereWithAudio,
+    HereWithJoinedAudio,
     HereOnTwoThreads,
     Bound,
 }
@@ -26,6 +27,7 @@ impl Kind {
         match self {
             Kind::Here => here::NAME,
             Kind::HereWithAudio => here::WITH_AUDIO,
+            Kind::HereWithJoinedAudio => here::WITH_JOINED_AUDIO,
             Kind::HereOnTwoThreads => here::ON_TWO_THREADS,
             Kind::Bound => bound::NAME,
         }
@@ -63,10 +65,8 @@ impl Subject {
         output.read_line(&mut first).expect("it writes UTF-8");
         let page = first.trim().strip_prefix("ws://").and_then(|url| url.trim_end_matches('/').parse().ok());
         let calls = match kind {
-            Kind::Here | Kind::HereWithAudio | Kind::HereOnTwoThreads => {
-                Calls::symple(first.trim().to_owned())
-            }
             Kind::Bound => Calls::Pipe(child.stdin.take().expect("piped")),
+            _ => Calls::symple(first.trim().to_owned()),
         };
         let frames = Arc::<Mutex<Vec<(u32, Nanos)>>>::default();
         let seen = frames.clone();
