@@ -7,6 +7,7 @@ mod loss;
 mod probe;
 mod queue;
 mod sent;
+mod share;
 mod trend;
 
 #[cfg(test)]
@@ -254,6 +255,7 @@ impl Estimator {
             standing: self.queue.standing(),
             waited: self.queue.base().map_or(0, |base| self.delay - base),
             jitter: self.queue.jitter(),
+            slope: self.trend.growth(),
             probing: self.probes.may_delay(self.queue.latest()),
         };
         self.control.update(view, now);
@@ -267,7 +269,7 @@ impl Estimator {
             match self.control.probed(found) {
                 Probed::Raised(factor) => self.probes.learn(factor, now),
                 Probed::NoMore => self.probes.learn(1.0, now),
-                Probed::Doubted => self.probes.confirm(found.rate),
+                Probed::Doubted => self.probes.confirm(found.rate, self.control.is_shared(found.rate)),
             }
         }
         if self.control.is_draining() {

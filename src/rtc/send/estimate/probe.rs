@@ -38,6 +38,8 @@ const MIN_LENGTH: i64 = 15_000;
 const MAX_LENGTH: i64 = 60_000;
 /// How long one lasts that confirms another.
 const LONG: i64 = 50_000;
+/// The same where others may use a part of the path: enough of their packets pass meanwhile to see how many.
+const LONGER: i64 = 150_000;
 /// Frames of different sizes look like jitter of so many µs.
 const USUAL_JITTER: i64 = 10_000;
 /// Bytes of a probe that sends few: four full packets, or at low rates what 100 ms take, which is then in smaller ones.
@@ -122,6 +124,8 @@ pub(super) struct Found {
     pub(super) sure: bool,
     /// The path was full, so that it carries no more.
     pub(super) saturated: bool,
+    /// By which part it took longer to arrive than to leave.
+    pub(super) stretch: f64,
 }
 
 #[derive(Debug)]
@@ -132,6 +136,8 @@ pub(super) struct Probes {
     pending: [Option<f64>; 2],
     /// A rate to probe at once more and for longer, since what was found there surprised.
     doubted: Option<f64>,
+    /// How long that one is, in µs.
+    long: i64,
     /// When the next one is due that nothing else asks for.
     next: i64,
     failures: u32,
@@ -152,6 +158,7 @@ impl Probes {
             active: [None; MAX_ACTIVE],
             pending: FIRST.map(|times| Some(initial * times)),
             doubted: None,
+            long: LONG,
             next: now + PERIOD,
             failures: 0,
             best: (0.0, now),
@@ -190,8 +197,8 @@ impl Probes {
         }
         self.next = now + self.period(dropped);
         self.handed = now;
-        let length = if sure { LONG } else { MIN_LENGTH + (jitter - USUAL_JITTER).max(0) };
-        let length = length.min(MAX_LENGTH) as f64;
+        let length = if sure { self.long } else { MIN_LENGTH + (jitter - USUAL_JITTER).max(0) };
+        let length = length.min(if sure { LONGER } else { MAX_LENGTH }) as f64;
         let few = (rate * FEW_TIME / 8e6).clamp(MIN_BYTES, FEW_BYTES);
         let bytes = (rate * length / 8e6).max(few);
         let id = self.next_id;
@@ -287,7 +294,8 @@ impl Probes {
     }
 
     /// What was found at `rate` is to be confirmed.
-    pub(super) fn confirm(&mut self, rate: f64) {
+    pub(super) fn confirm(&mut self, rate: f64, shared: bool) {
+        self.long = if shared { LONGER } else { LONG };
         self.pending = [None; 2];
         self.doubted = Some(rate);
     }
@@ -332,12 +340,12 @@ impl Active {
         }
         let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
         // Sizes differ, so that of the first and last packet matter for the rate, but not for how far it was stretched.
-        let stretched = (arrived.end - arrived.begin) as f64 > time / SATURATED;
-        let saturated = stretched || 1.0 - part > own_loss + DROPPED;
+        let stretch = ((arrived.end - arrived.begin) as f64 / time - 1.0).max(0.0);
+        let saturated = stretch > 1.0 / SATURATED - 1.0 || 1.0 - part > own_loss + DROPPED;
         let sent = bits * 1e6 / time;
         let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
         let rate = if saturated { arrived.min(sent) * UTILIZED } else { sent };
-        Some(Found { rate, sure: self.sure, saturated })
+        Some(Found { rate, sure: self.sure, saturated, stretch })
     }
 }
 

@@ -5,6 +5,8 @@ use super::arrival::Sample;
 /// The line goes through samples of so many µs. With 30 frames a second these are ten; with 5 ms bursts it is what the
 /// 60 deltas of libwebrtc span.
 const WINDOW: i64 = 350_000;
+/// The same for how fast they grow just now: as long as what passes is measured.
+const LATELY: i64 = 150_000;
 /// Samples in it, at most.
 const MAX_SAMPLES: usize = 64;
 /// Samples that a line needs.
@@ -63,6 +65,12 @@ impl Trend {
     pub(super) fn usage(&self) -> Usage {
         self.usage
     }
+
+    /// By which part of the time delays grew lately.
+    pub(super) fn growth(&self) -> f64 {
+        self.slope(LATELY)
+    }
+
     /// Takes the next sample, which left after those before it.
     pub(super) fn add(&mut self, sample: Sample) -> Usage {
         if self.count == MAX_SAMPLES {
@@ -74,7 +82,7 @@ impl Trend {
         while self.samples[self.oldest].0 < sent - WINDOW as f64 / 1e3 {
             self.forget_oldest();
         }
-        let trend = if self.count < MIN_SAMPLES { 0.0 } else { self.slope() * GAIN };
+        let trend = self.slope(WINDOW) * GAIN;
         self.usage = self.judge(trend, sample.sent);
         self.adapt(trend, sample.sent);
         self.previous = trend;
@@ -106,22 +114,26 @@ impl Trend {
             (self.threshold + speed * above * passed as f64 / 1e3).clamp(MIN_THRESHOLD, MAX_THRESHOLD);
     }
 
-    /// Of the line with the least squares.
-    fn slope(&self) -> f64 {
+    /// Of the line with the least squares through the samples of the last so many µs.
+    fn slope(&self, span: i64) -> f64 {
+        if self.count < MIN_SAMPLES {
+            return 0.0;
+        }
+        let since = self.samples[(self.oldest + self.count - 1) % MAX_SAMPLES].0 - span as f64 / 1e3;
         let (older, newer) = self.samples.split_at(self.oldest);
         let wrapped = (self.oldest + self.count).saturating_sub(MAX_SAMPLES);
         let samples = newer.iter().take(self.count).chain(&older[..wrapped]);
         // From the oldest on: squares of small numbers keep their digits.
         let (sent, delay) = self.samples[self.oldest];
-        let (mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0);
-        for sample in samples {
+        let (mut n, mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for sample in samples.filter(|sample| sample.0 >= since) {
+            n += 1.0;
             let (dx, dy) = (sample.0 - sent, sample.1 - delay);
             x += dx;
             y += dy;
             xx += dx * dx;
             xy += dx * dy;
         }
-        let n = self.count as f64;
         let spread = n * xx - x * x;
         if spread < 1.0 { 0.0 } else { (n * xy - x * y) / spread }
     }
@@ -146,12 +158,12 @@ mod tests {
     fn the_slope_is_that_of_the_line() {
         let mut trend = Trend::new();
         feed(&mut trend, 0, 200, |frame| frame * 3_333);
-        assert!((trend.slope() - 0.1).abs() < 1e-3, "{}", trend.slope());
+        assert!((trend.slope(WINDOW) - 0.1).abs() < 1e-3, "{}", trend.slope(WINDOW));
         let mut dense = Trend::new();
         for sent in 0..1000 {
             dense.add(Sample { sent: sent * 5_000, delay: -sent * 1_000 });
         }
-        assert!((dense.slope() + 0.2).abs() < 1e-6, "across the end of the ring");
+        assert!((dense.slope(WINDOW) + 0.2).abs() < 1e-6, "across the end of the ring");
     }
 
     #[test]

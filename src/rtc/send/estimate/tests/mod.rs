@@ -1,5 +1,6 @@
 //! The estimator on simulated paths.
 
+mod beside;
 mod changes;
 mod cost;
 mod hostile;
