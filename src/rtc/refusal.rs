@@ -28,6 +28,8 @@ pub enum Refusal {
     },
     /// The other side wants to receive none of the available audio or video.
     NothingWanted,
+    /// The other side only sends, and nothing of that is taken.
+    NothingTaken,
     /// No streams have been set with [`set_streams`](super::Fanout::set_streams) yet.
     NothingToSend,
     /// The session limit is reached.
@@ -67,6 +69,7 @@ impl Refusal {
         let reason = match self {
             Refusal::NoCommonCodec { .. } => EndReason::NoCodec,
             Refusal::Full { .. } => EndReason::Busy,
+            Refusal::NothingTaken => EndReason::NotAllowed,
             // The source is not there yet: it is worth another try.
             Refusal::NothingToSend => EndReason::SourceFailed,
             Refusal::UnknownSession | Refusal::NoOpenOffer => EndReason::NoSuchCall,
@@ -86,6 +89,7 @@ impl Refusal {
             Refusal::BadCandidate { .. } => "bad-candidate",
             Refusal::NoCommonCodec { .. } => "no-common-codec",
             Refusal::NothingWanted => "nothing-wanted",
+            Refusal::NothingTaken => "nothing-taken",
             Refusal::NothingToSend => "nothing-to-send",
             Refusal::Full { .. } => "full",
             Refusal::UnknownSession => "unknown-session",
@@ -106,6 +110,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::NothingWanted => f.write_str(
                 "the description requests neither audio nor video; offer at least one as receive-only",
+            ),
+            Refusal::NothingTaken => f.write_str(
+                "the call only sends, and this peer takes neither audio nor video of it; its owner decides who may send",
             ),
             Refusal::NothingToSend => {
                 f.write_str("nothing to send yet; try again when the source is running")

@@ -153,7 +153,9 @@ impl Plan {
         }
         // A viewer may fall silent later, but a call for nothing is a mistake.
         if before.is_none() && plan.lanes(remote).is_empty() {
-            return Err(Refusal::NothingWanted);
+            let receives = remote.sections.iter().any(|s| s.direction.receives());
+            let sends = remote.sections.iter().any(|s| s.reachable && s.direction.sends());
+            return Err(if sends && !receives { Refusal::NothingTaken } else { Refusal::NothingWanted });
         }
         plan.keep_used();
         plan.check_payload_types()?;
@@ -516,11 +518,11 @@ mod tests {
                     continue;
                 }
                 if agreed == Direction::Inactive {
-                    assert_eq!(
-                        plan.expect_err("for nothing"),
-                        Refusal::NothingWanted,
-                        "{theirs:?}, {ours:?}"
-                    );
+                    let why = match theirs {
+                        Direction::SendOnly => Refusal::NothingTaken,
+                        _ => Refusal::NothingWanted,
+                    };
+                    assert_eq!(plan.expect_err("for nothing"), why, "{theirs:?}, {ours:?}");
                     continue;
                 }
                 let plan = plan.expect("something flows");
