@@ -227,6 +227,16 @@ impl Fanout {
         self.collect();
     }
 
+    /// Sends a session no audio, or sends it again; nothing is renegotiated. It lasts through renegotiations, and as long as
+    /// the session.
+    pub fn set_silent(&mut self, id: SessionId, is_silent: bool, now: Instant) {
+        self.tick(now);
+        if let Some(at) = self.places.get(&id).copied() {
+            self.with(at, |sessions| sessions.step(id, |session, _, _| session.set_silent(is_silent)));
+        }
+        self.collect();
+    }
+
     /// The local candidates of a session (`candidate:…`), for trickle ICE. Its description already has them all.
     pub fn local_candidates(&self, id: SessionId) -> Vec<String> {
         self.look(id, |session| session.local_candidates().to_vec()).unwrap_or_default()

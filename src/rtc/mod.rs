@@ -290,6 +290,8 @@ pub struct SessionStats {
     pub streams: BTreeSet<StreamId>,
     /// The video stream whose frames it gets now: the negotiated one, or another rendition ([`Fanout::serve`]).
     pub video: Option<StreamId>,
+    /// Whether it is sent no audio for a while ([`Fanout::set_silent`]).
+    pub is_silent: bool,
     /// The negotiated H.264 `profile-level-id` (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
     /// RTP packets sent, including retransmissions.

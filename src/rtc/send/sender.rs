@@ -89,6 +89,8 @@ pub(in crate::rtc) struct Sender {
     playout_delay: Option<u32>,
     /// The selection of video to send, if it differs from what was negotiated.
     serving: Option<Serving>,
+    /// Audio is not sent.
+    is_silent: bool,
     probing: Option<(Probe, usize)>,
     /// Packets to repeat, with the index of their track.
     repeats: VecDeque<(usize, Repeat)>,
@@ -129,6 +131,7 @@ impl Sender {
             // The minimum is 0; twelve bits in units of 10 ms.
             playout_delay: playout_delay.map(|max| (max.as_millis() / 10).min(0xfff) as u32),
             serving: None,
+            is_silent: false,
             estimator,
             probing: None,
             repeats: VecDeque::new(),
@@ -215,6 +218,15 @@ impl Sender {
         self.tracks.iter_mut().filter_map(|track| track.serve(serving, now)).collect()
     }
 
+    /// Sends no audio, or sends it again.
+    pub(in crate::rtc) fn set_silent(&mut self, is_silent: bool) {
+        self.is_silent = is_silent;
+    }
+
+    pub(in crate::rtc) fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
     /// Where the time of video frames goes.
     pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
         self.tracks.iter().find(|track| track.codec.is_video())?.delays()
@@ -246,6 +258,9 @@ impl Sender {
         cut: &Cut,
         now: Instant,
     ) -> Option<Pushed> {
+        if self.is_silent && !codec.is_video() {
+            return None;
+        }
         if !self.estimator.is_bound_by_path() {
             self.budget.clear(now);
         }

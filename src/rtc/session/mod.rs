@@ -256,6 +256,7 @@ impl Session {
             retransmissions: counts.repeats,
             key_frame_requests: counts.key_frame_requests,
             video: self.sender.video(),
+            is_silent: self.sender.is_silent(),
             delays: self.sender.delays(),
             estimate: self.stats.connected.then(|| self.sender.estimate()),
             rtt: estimator.rtt().or(self.stats.rtt),
@@ -277,6 +278,11 @@ impl Session {
         if self.state.is_connected() {
             sink.notes.extend(needed.into_iter().map(Note::Joined));
         }
+    }
+
+    /// Sends no audio, or sends it again.
+    pub(super) fn set_silent(&mut self, is_silent: bool) {
+        self.sender.set_silent(is_silent);
     }
 
     /// Whether frames of this stream are on their way to this viewer.

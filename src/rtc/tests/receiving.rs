@@ -224,3 +224,26 @@ fn each_direction_is_agreed_on_by_both_sides() {
     assert!(b.frames.iter().all(|frame| frame.codec == Codec::Opus) && !b.frames.is_empty());
     assert!(a.frames.iter().any(|frame| frame.codec == Codec::H264));
 }
+
+#[test]
+fn a_session_is_sent_no_audio_for_a_while_and_then_goes_on() {
+    let mut pair = Pair::call(directions(&[], &BOTH), directions(&BOTH, &[])).expect("agreed");
+    let mut count = |silent: Option<bool>| {
+        if let Some(silent) = silent {
+            let now = pair.now;
+            pair.peers[1].fanout.set_silent(CALL, silent, now);
+        }
+        // What is on its way arrives.
+        pair.run(ms(100));
+        pair.peers[0].frames.clear();
+        pair.run(ms(1000));
+        let of = |codec| pair.peers[0].frames.iter().filter(|frame| frame.codec == codec).count();
+        (of(Codec::Opus), of(Codec::H264))
+    };
+    count(None);
+    for (silent, audio) in [(None, 45..55), (Some(true), 0..1), (Some(false), 45..55)] {
+        let (opus, h264) = count(silent);
+        assert!(audio.contains(&opus) && (45..55).contains(&h264), "{silent:?}: {opus}, {h264}");
+    }
+    assert_eq!(pair.peers[0].stats().received.lost, 0, "nothing is missing in between");
+}
