@@ -49,6 +49,14 @@ impl Core {
         self.settle(now);
     }
 
+    /// Sends a call no audio, or sends it again.
+    #[cfg(feature = "talk")]
+    pub(crate) fn set_silent(&mut self, call: CallId, is_silent: bool, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.set_silent(seat.session, is_silent, now);
+        self.settle(now);
+    }
+
     /// Sets the maximum number of calls. Existing calls beyond it continue.
     pub(crate) fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;

@@ -61,6 +61,9 @@ pub struct Config {
     pub vp8: bool,
     /// Who may set a V4L2 camera's controls by command.
     pub controls: Controllers,
+    /// Viewers who talk: who may, and where it is played. Default: nobody.
+    #[cfg(feature = "talk")]
+    pub talk: super::Talk,
     /// The range in which the encoder's bitrate follows the viewers' networks.
     pub bitrate: BitrateLimits,
     /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
@@ -127,6 +130,8 @@ impl Config {
             bitrate,
             vp8: true,
             controls: Controllers::default(),
+            #[cfg(feature = "talk")]
+            talk: super::Talk::default(),
             adapt: true,
             policy: BitratePolicy::default(),
             answer: AnswerPolicy::default(),
@@ -199,6 +204,10 @@ pub enum Signalling {
 /// | `/api/snapshot.jpg` | the newest frame as JPEG, for those who may watch; with `?age=60` one of the last minute will do, which costs nothing if there is one |
 /// | `/api/status` | [`Status`](super::Status) as JSON, for those who may watch |
 /// | `/metrics` | the same numbers for Prometheus, for those who may watch |
+///
+/// `talk` in the status is `null` where nobody may talk to the camera; otherwise it has the `mode` (`half` or `full`), who
+/// talks (`by`, a user, or `null`), the `frames` that were played, and the `problem` of an output that does not work, with
+/// `code` and `message`.
 ///
 /// `skipped` in the status, in all and of each of its `sessions`, counts frames that viewers were not sent, by reason:
 /// `joining`, `network` and `socket`, as described at [`Skipped`](crate::rtc::Skipped). The metric

@@ -4,7 +4,7 @@
 mod shares;
 mod source;
 #[cfg(feature = "talk")]
-mod talk;
+pub(in crate::camera) mod talk;
 mod viewers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,8 +15,6 @@ use super::audience::Audience;
 use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
-#[cfg(feature = "talk")]
-use super::permission::Permission;
 use super::sharing::BitratePolicy;
 use super::snapshot::PendingSnapshot;
 use super::wishes::Wishes;
@@ -63,9 +61,9 @@ pub(crate) struct Config {
     pub live: bool,
     /// Commands to the source's controls; `None` if the application handles them.
     pub controls: Option<ControlCommands>,
-    /// Whose audio is taken; `None` is nobody's.
+    /// Viewers who talk; `None` where nobody may.
     #[cfg(feature = "talk")]
-    pub talkers: Option<Permission>,
+    pub talking: Option<talk::Talking>,
 }
 
 /// What happened outside. Frames and datagrams are borrowed.
@@ -102,6 +100,15 @@ pub(crate) enum Input<'a> {
         whence: Whence,
         encoder: Option<String>,
     },
+    /// A viewer's command: it talks, or has talked.
+    #[cfg(feature = "talk")]
+    Talk {
+        command: Message,
+        whence: Whence,
+    },
+    /// What became of the speaker.
+    #[cfg(feature = "talk")]
+    Speaker(talk::News),
     Frame(&'a Frame),
     /// Frames of a stream were lost before they arrived here.
     Torn(StreamId),
@@ -157,6 +164,12 @@ pub(crate) enum Output {
     Viewers(usize),
     /// What this peer gets of the video from now on, and why.
     Share(String, serde_json::Value),
+    /// For the speaker on which viewers are heard.
+    #[cfg(feature = "talk")]
+    Speaker(talk::Order),
+    /// What everybody is told of talking.
+    #[cfg(feature = "talk")]
+    Talk(serde_json::Value),
     /// The driver of this shard of the viewers has something to do.
     Wake(ShardId),
     Event(Event),
@@ -186,7 +199,7 @@ pub(crate) struct CameraCore {
     makes_jpeg: bool,
     controls: Option<ControlCommands>,
     #[cfg(feature = "talk")]
-    talkers: Option<Permission>,
+    talking: Option<talk::Talking>,
     wishes: Wishes,
     over: bool,
     out: VecDeque<Output>,
@@ -236,7 +249,7 @@ impl CameraCore {
             makes_jpeg: false,
             controls: config.controls,
             #[cfg(feature = "talk")]
-            talkers: config.talkers,
+            talking: config.talking,
             wishes: Wishes::new(),
             over: false,
             out: VecDeque::new(),
@@ -310,6 +323,14 @@ impl CameraCore {
                     self.out.push_back(Output::Reply(command, reply));
                 }
             }
+            #[cfg(feature = "talk")]
+            Input::Talk { command, whence } => {
+                if let Some(reply) = self.talk_command(&command, whence.host(), now) {
+                    self.out.push_back(Output::Reply(command, reply));
+                }
+            }
+            #[cfg(feature = "talk")]
+            Input::Speaker(news) => self.speaker_news(news),
             Input::Frame(frame) => {
                 if frame.codec.is_video() {
                     self.set_flows(self.status.is_some() && !self.source.is_over(), now);
@@ -337,6 +358,8 @@ impl CameraCore {
             }
             Input::Shutdown => {
                 self.over = true;
+                #[cfg(feature = "talk")]
+                self.stop_talking();
                 self.end_takers(SnapshotError::Shutdown, now);
                 self.snapshots.end();
                 self.calling.hang_up_all(&EndReason::Shutdown.into(), now);
@@ -350,6 +373,8 @@ impl CameraCore {
                     controls.handle_timeout(now);
                 }
                 self.look(now);
+                #[cfg(feature = "talk")]
+                self.talk_timeout(now);
                 if self.demand_at.is_some_and(|at| at <= now) {
                     self.demand.handle_input(demand::Input::Timeout, now);
                 }
@@ -376,6 +401,8 @@ impl CameraCore {
                 self.audience.poll_timeout(),
                 self.snapshots.poll_timeout(),
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
+                #[cfg(feature = "talk")]
+                self.talking.as_ref().and_then(talk::Talking::poll_timeout),
             ];
             Output::Timeout(times.into_iter().flatten().min())
         })

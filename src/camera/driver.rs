@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::burst::Burst;
 use super::core::{Input, Output};
 use super::shared::Shared;
+#[cfg(feature = "talk")]
+use super::speaker::Speaker;
 use crate::media::source::{Command, SourceEvent, SourceStatus};
 use crate::net::address_changes::Changes;
 use crate::net::event_loop::{self, Turn};
@@ -42,6 +44,8 @@ pub(super) struct Driver {
     sending: bool,
     alarm: Alarm,
     goodbye: Option<Alarm>,
+    #[cfg(feature = "talk")]
+    speaker: Speaker,
     /// The source is to be replaced, and has not closed yet.
     leaving: Option<Alarm>,
 }
@@ -50,6 +54,11 @@ impl Driver {
     pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
         let changes =
             Changes::new().inspect_err(|e| log::debug!("not told of other addresses: {}", e.kind())).ok();
+        #[cfg(feature = "talk")]
+        let speaker = {
+            let output = lock(&shared.config).talk.output.clone();
+            Speaker::new(output, shared.inbox.clone())
+        };
         Driver {
             changes: changes.filter(|_| udp.is_some()),
             addresses: vec![],
@@ -57,6 +66,8 @@ impl Driver {
             candidates_at: None,
             producing: false,
             sending: false,
+            #[cfg(feature = "talk")]
+            speaker,
             shared,
             alarm: Alarm::unset(),
             goodbye: None,
@@ -78,6 +89,11 @@ impl Driver {
         }
         any |= self.poll_addresses(cx);
         any |= self.take_media();
+        #[cfg(feature = "talk")]
+        while let Some(news) = self.speaker.poll_news() {
+            any = true;
+            self.shared.input(Input::Speaker(news));
+        }
         any |= self.replace_source(cx);
         any |= self.poll_alarm(cx);
         self.drain();
@@ -234,6 +250,10 @@ impl Driver {
                 Output::Wake(shard) => shared.senders.wake(shard),
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
                 Output::Share(to, data) => self.tell(&to, "share", &data),
+                #[cfg(feature = "talk")]
+                Output::Speaker(order) => self.speaker.handle(order),
+                #[cfg(feature = "talk")]
+                Output::Talk(data) => shared.publish(super::talk::MEMBER, data),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),
             }

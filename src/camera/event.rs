@@ -186,6 +186,26 @@ pub enum Event {
         /// The error.
         error: MediaError,
     },
+    /// A viewer talks, and is played. Only with [`Config::talk`](super::Config::talk).
+    #[cfg(feature = "talk")]
+    TalkStarted {
+        /// The call.
+        id: ViewerId,
+        /// The viewer.
+        peer: Address,
+    },
+    /// It has talked.
+    #[cfg(feature = "talk")]
+    TalkEnded {
+        /// The call.
+        id: ViewerId,
+    },
+    /// The output on which viewers are heard failed, and is tried again while somebody talks; or it works again.
+    #[cfg(feature = "talk")]
+    Speaker {
+        /// The cause, and how to fix it; `None` once it works.
+        error: Option<MediaError>,
+    },
     /// The source ended. A file restarts.
     SourceEnded,
     /// Events of the camera's client other than its calls: peers, messages, commands, rooms.

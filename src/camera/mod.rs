@@ -25,6 +25,8 @@ pub(crate) mod core;
 mod demand;
 mod driver;
 mod event;
+#[cfg(feature = "talk")]
+mod floor;
 mod frame_callbacks;
 mod permission;
 mod profile;
@@ -36,8 +38,12 @@ mod sharing;
 mod site;
 mod snapshot;
 mod sources;
+#[cfg(feature = "talk")]
+mod speaker;
 mod status;
 mod stream;
+#[cfg(feature = "talk")]
+mod talk;
 #[cfg(test)]
 mod tests;
 mod wishes;
@@ -58,7 +64,11 @@ pub use event::{CameraError, Event, Viewer, ViewerId};
 pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
+#[cfg(feature = "talk")]
+pub use talk::{Duplex, Talk, Talkers};
 
+#[cfg(feature = "talk")]
+pub use self::core::talk::TalkStatus;
 use self::core::{CameraCore, Input};
 use crate::call::CallError;
 use crate::call::body::End;
@@ -126,6 +136,8 @@ impl Camera {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
         }
+        #[cfg(feature = "talk")]
+        let talking = talk::open(&mut config)?;
         let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
         let Entrance { server, owned, client, rules } = site::open(&config, made.clone())?;
         let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
@@ -161,7 +173,7 @@ impl Camera {
             live: producer.is_live(),
             controls: control_commands,
             #[cfg(feature = "talk")]
-            talkers: None,
+            talking,
         };
         let urls = server.as_ref().map(site::urls).unwrap_or_default();
         let shared = Arc::new(Shared {

@@ -38,8 +38,10 @@ impl Camera {
         let mut new = config.clone();
         change(&mut new);
         // Presence data that the camera added to the program's.
-        if let Some(controls) = config.data.get("controls") {
-            new.data.entry("controls").or_insert_with(|| controls.clone());
+        for member in ["controls", "talk"] {
+            if let Some(value) = config.data.get(member) {
+                new.data.entry(member).or_insert_with(|| value.clone());
+            }
         }
         if let Some(setting) = fixed(&config, &new) {
             let words = format!("cannot change {setting} while the camera runs; restart it");
@@ -126,6 +128,8 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
             ("data", format!("{:?}", config.data)),
             ("room", config.room.clone()),
             ("controls", format!("{:?}", config.controls)),
+            #[cfg(feature = "talk")]
+            ("talk", format!("{:?}", config.talk)),
             ("adapt", config.adapt.to_string()),
             ("max_unconnected", config.max_unconnected.to_string()),
             ("offer_rate", format!("{:?}", config.offer_rate)),

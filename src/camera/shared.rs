@@ -104,6 +104,8 @@ impl Shared {
             encoder,
             bitrate: main.and_then(|stream| core.bitrate(stream)).unwrap_or_default(),
             quality: main.and_then(|stream| core.quality(stream)),
+            #[cfg(feature = "talk")]
+            talk: core.talk_status(),
             celsius: producer.read_heat().celsius,
             #[cfg(feature = "gst")]
             board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
@@ -139,6 +141,12 @@ impl Shared {
                 let source = lock(&self.sources).current.clone();
                 let encoder = source.producer().encoder();
                 self.input(Input::Share { command, whence, encoder });
+            }
+            #[cfg(feature = "talk")]
+            client::Event::Command { command } if lock(&self.core).is_talk(&command) => {
+                let from = command.from().map(|from| from.as_str());
+                let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
+                self.input(Input::Talk { command, whence });
             }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
             event => {

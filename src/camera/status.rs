@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "talk")]
+use super::core::talk::TalkStatus;
 use super::event::Viewer;
 use crate::media::adapt::ladder::Quality;
 use crate::media::source::SourceStatus;
@@ -35,6 +37,9 @@ pub struct Status {
     pub quality: Option<Quality>,
     /// The board's temperature in °C, if it has a thermometer.
     pub celsius: Option<f32>,
+    /// Viewers who talk; `None` where nobody may.
+    #[cfg(feature = "talk")]
+    pub talk: Option<TalkStatus>,
     /// The name of the board's profile.
     #[cfg(feature = "gst")]
     pub board: String,
@@ -67,6 +72,7 @@ impl Status {
             "fps": self.quality.map(|quality| quality.fps),
             "board": self.board(),
             "celsius": self.celsius,
+            "talk": self.talk(),
             "dropped": self.dropped,
             "skipped": skipped(&self.skipped),
             "panics": self.panics,
@@ -176,6 +182,13 @@ impl Status {
         self.streams.iter().filter(|info| info.kind() == Kind::Video).count()
     }
 
+    fn talk(&self) -> Value {
+        #[cfg(feature = "talk")]
+        return self.talk.as_ref().map_or(Value::Null, TalkStatus::to_json);
+        #[cfg(not(feature = "talk"))]
+        Value::Null
+    }
+
     /// The name of the board profile, if there is one.
     fn board(&self) -> &str {
         #[cfg(feature = "gst")]
@@ -254,6 +267,8 @@ mod tests {
             bitrate: 1_000_000,
             quality: None,
             celsius: Some(61.4),
+            #[cfg(feature = "talk")]
+            talk: None,
             #[cfg(feature = "gst")]
             board: "generic".into(),
         }

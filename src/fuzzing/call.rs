@@ -186,7 +186,7 @@ impl World {
             snapshot_every: Duration::from_secs(1),
             controls: None,
             #[cfg(feature = "talk")]
-            talkers: None,
+            talking: None,
             live: true,
         };
         let mut core = CameraCore::new(config, now);

@@ -109,6 +109,8 @@ impl CameraCore {
             calling::Event::Takes { call, streams } => {
                 self.check_profiles(&[call]);
                 self.serve_again(call, &streams, now);
+                #[cfg(feature = "talk")]
+                self.silence_again(call, now);
                 return self.want(Sink::Call(call), streams, now);
             }
             calling::Event::Joined { call } => {
@@ -124,18 +126,23 @@ impl CameraCore {
                 let viewer = self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "talk")]
+                self.end_talk(call, now);
                 Event::ViewerLeft { viewer, end }
             }
             calling::Event::Failed { call, peer, end } => {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "talk")]
+                self.end_talk(call, now);
                 Event::CallFailed { id: ViewerId(call), peer, end }
             }
             calling::Event::KeyFrameWanted { call, stream, reason } => {
                 return self.want_key_frame(Some(Sink::Call(call)), stream, reason, now);
             }
-            // A camera receives nothing so far.
-            #[cfg(feature = "recv")]
+            #[cfg(feature = "talk")]
+            calling::Event::Frame { call, frame } => return self.hear(call, frame, now),
+            #[cfg(all(feature = "recv", not(feature = "talk")))]
             calling::Event::Frame { .. } => return,
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use super::SnapshotError;
 use super::controls::ControlCommands;
+#[cfg(feature = "talk")]
+use super::core::talk::{Order, Talking};
 use super::core::{CameraCore, Config, Input, Output, Whence};
 use super::event::Event;
-use super::permission::Permission;
 use crate::call::RateLimit;
 use crate::calling::AnswerPolicy;
 use crate::camera::BitratePolicy;
@@ -55,6 +56,11 @@ pub(super) struct World {
     pub celsius: f32,
     pub reads: usize,
     pub next: Option<Instant>,
+    /// What the speaker was ordered, and what everybody was told of talking.
+    #[cfg(feature = "talk")]
+    pub speaker: Vec<Order>,
+    #[cfg(feature = "talk")]
+    pub talk: Vec<serde_json::Value>,
     /// Where datagrams went.
     pub reached: Vec<SocketAddr>,
 }
@@ -69,12 +75,19 @@ impl World {
     }
 
     #[cfg(feature = "talk")]
-    fn with_talkers(talkers: Permission) -> World {
-        World::made(4, true, AnswerPolicy::All, None, Some(talkers))
+    fn with_talking(talking: Talking) -> World {
+        World::made(4, true, AnswerPolicy::All, None, Some(talking))
     }
 
     fn of(max_viewers: usize, vp8: bool, answer: AnswerPolicy, controls: Option<ControlCommands>) -> World {
-        World::made(max_viewers, vp8, answer, controls, None)
+        World::made(
+            max_viewers,
+            vp8,
+            answer,
+            controls,
+            #[cfg(feature = "talk")]
+            None,
+        )
     }
 
     fn made(
@@ -82,7 +95,7 @@ impl World {
         vp8: bool,
         answer: AnswerPolicy,
         controls: Option<ControlCommands>,
-        talkers: Option<Permission>,
+        #[cfg(feature = "talk")] talking: Option<Talking>,
     ) -> World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
@@ -102,7 +115,7 @@ impl World {
             live: true,
             controls,
             #[cfg(feature = "talk")]
-            talkers,
+            talking,
         };
         let core = CameraCore::new(config, now);
         let mut world = World {
@@ -122,6 +135,10 @@ impl World {
             qualities: vec![],
             celsius: 40.0,
             reads: 0,
+            #[cfg(feature = "talk")]
+            speaker: vec![],
+            #[cfg(feature = "talk")]
+            talk: vec![],
             next: None,
             reached: vec![],
         };
@@ -170,6 +187,10 @@ impl World {
                 Output::Share(to, data) => {
                     self.shares.push((to, data["share"].as_str().unwrap_or("").to_owned()))
                 }
+                #[cfg(feature = "talk")]
+                Output::Speaker(order) => self.speaker.push(order),
+                #[cfg(feature = "talk")]
+                Output::Talk(data) => self.talk.push(data),
                 Output::Wake(_) => {}
             }
         }

@@ -37,6 +37,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -182,6 +183,8 @@ struct Inner {
     video: bool,
     audio: bool,
     control: ThreadId,
+    /// Dropping it waits until all is closed.
+    waits: AtomicBool,
     ended: Mutex<Receiver<()>>,
 }
 
@@ -189,7 +192,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         _ = self.orders.send(Order::Quit);
         // Dropped in the event callback, it would wait for itself.
-        if std::thread::current().id() != self.control {
+        if *self.waits.get_mut() && std::thread::current().id() != self.control {
             let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
             _ = ended.recv_timeout(PATIENCE);
         }
@@ -221,7 +224,15 @@ impl Playback {
             MediaError::new(ErrorKind::Other, format!("cannot start the playback thread: {error}"))
         })?;
         let control = thread.thread().id();
-        let inner = Inner { orders, shared, video, audio, control, ended: Mutex::new(ended) };
+        let inner = Inner {
+            orders,
+            shared,
+            video,
+            audio,
+            control,
+            waits: AtomicBool::new(true),
+            ended: Mutex::new(ended),
+        };
         Ok(Playback { inner: Arc::new(inner) })
     }
 
@@ -249,6 +260,11 @@ impl Playback {
         (state.bytes, state.frames) = (bytes, state.frames + 1);
         drop(state);
         _ = self.inner.orders.send(Order::Frame(frame.clone()));
+    }
+
+    /// Closes window and speaker like dropping the last handle, without waiting for it.
+    pub fn close(self) {
+        self.inner.waits.store(false, Ordering::Relaxed);
     }
 
     /// What became of the frames, and how well they are in sync.

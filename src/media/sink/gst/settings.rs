@@ -151,8 +151,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Checks the settings, and that what they need is installed.
-    pub(super) fn check(&self) -> Result<(), MediaError> {
+    /// Checks the settings, and that what they need is installed. Devices are not opened.
+    ///
+    /// Errors: as [`Playback::start`](super::Playback::start) has them.
+    pub fn check(&self) -> Result<(), MediaError> {
         let bad = |words: String| Err(MediaError::new(ErrorKind::BadSettings, words));
         if self.min_delay > self.max_delay || self.max_delay > Duration::from_secs(10) {
             return bad("the delay must be between min_delay and max_delay, and that at most 10 s".into());

@@ -1,0 +1,74 @@
+//! The speaker on which viewers who talk are heard, between the core and [`playback`](crate::media::playback).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use super::core::talk::{News, Order};
+use super::sources::Inbox;
+use crate::media::playback::{Audio, Event, Playback, Settings, Video};
+use crate::net::lock;
+
+/// Opens, feeds and closes the output.
+pub(super) struct Speaker {
+    output: Audio,
+    playback: Option<Playback>,
+    inbox: Arc<Inbox>,
+    news: Arc<Mutex<VecDeque<News>>>,
+}
+
+/// What is played, and where.
+pub(super) fn settings(output: &Audio) -> Settings {
+    let mut settings = Settings::default();
+    (settings.video, settings.audio) = (Video::None, output.clone());
+    settings
+}
+
+impl Speaker {
+    pub(super) fn new(output: Audio, inbox: Arc<Inbox>) -> Speaker {
+        Speaker { output, playback: None, inbox, news: Arc::default() }
+    }
+
+    pub(super) fn handle(&mut self, order: Order) {
+        match order {
+            Order::Open => self.open(),
+            Order::Play(frame) => {
+                if let Some(playback) = &self.playback {
+                    playback.push(&frame);
+                }
+            }
+            Order::Close => {
+                if let Some(playback) = self.playback.take() {
+                    playback.close();
+                }
+                // What it still says is about the past.
+                self.news = Arc::default();
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        let (inbox, news) = (self.inbox.clone(), self.news.clone());
+        let tell = move |event| {
+            lock(&news).push_back(event);
+            inbox.changed.notify();
+        };
+        match Playback::start(settings(&self.output)) {
+            Ok(playback) => {
+                playback.on(move |event| match event {
+                    Event::Playing { .. } => tell(News::Playing),
+                    Event::Failed { error, retry, .. } => {
+                        tell(News::Failed { error, is_over: retry.is_none() });
+                    }
+                    _ => {}
+                });
+                self.playback = Some(playback);
+            }
+            Err(error) => tell(News::Failed { error, is_over: true }),
+        }
+    }
+
+    /// What became of it.
+    pub(super) fn poll_news(&mut self) -> Option<News> {
+        lock(&self.news).pop_front()
+    }
+}
