@@ -300,6 +300,8 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             other => format!("{other:?}"),
         },
     );
+    #[cfg(feature = "talk")]
+    row("talk", talk(&config.talk));
     if !checked.set.is_empty() {
         row("at the start", checked.set.join(", "));
     }
@@ -314,4 +316,25 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     );
     row("audio", if media.audio { "if the source has it" } else { "none" }.into());
     out
+}
+
+/// Who may talk, and where it is heard.
+#[cfg(feature = "talk")]
+fn talk(talk: &symple::camera::Talk) -> String {
+    use symple::camera::Talkers;
+    use symple::media::playback::Audio;
+    let who = match &talk.who {
+        Talkers::Nobody => return "by nobody".into(),
+        Talkers::Auto => "by those who know the token, or by users of this machine".into(),
+        Talkers::Everybody => "by everybody".into(),
+        Talkers::Users(users) => format!("by {}", users.join(", ")),
+        other => format!("{other:?}"),
+    };
+    let output = match &talk.output {
+        Audio::Default => "the default output",
+        Audio::Device { name } => name,
+        Audio::Element { launch } => launch,
+        _ => "no output",
+    };
+    format!("{who}, heard at {output}, {} duplex", talk.duplex.code())
 }

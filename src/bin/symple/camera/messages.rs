@@ -36,6 +36,14 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
         Event::Board { message: words } => format!("board: {words}"),
         Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
         Event::Media { error: trouble } => format!("source: {trouble}"),
+        #[cfg(feature = "talk")]
+        Event::TalkStarted { id, peer } => format!("call {id}: {} talks", peer.user()),
+        #[cfg(feature = "talk")]
+        Event::TalkEnded { id } => format!("call {id}: has talked"),
+        #[cfg(feature = "talk")]
+        Event::Speaker { error: Some(error) } => format!("speaker: {error}"),
+        #[cfg(feature = "talk")]
+        Event::Speaker { error: None } => "speaker: works".into(),
         Event::SourceEnded => "the source ended".into(),
         Event::Online { .. } => "online".into(),
         Event::Offline { reason } => format!("offline: {reason}"),

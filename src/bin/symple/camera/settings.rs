@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use symple::camera::{BitratePolicy, Config, Connect, Controllers, Serve, Signalling};
+#[cfg(feature = "talk")]
+use symple::camera::{Duplex, Talkers};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
@@ -156,6 +158,45 @@ const PICTURES: &[Setting<Settings>] = &[
         },
     )
     .list(),
+    #[cfg(feature = "talk")]
+    Setting::new(
+        "talk",
+        "WHO",
+        "Who may talk to the camera and is heard there: nobody (the default), everybody, auto (those who know the token, \
+         and everybody if it only listens on loopback), or a list of users",
+        |s: &mut S, v| {
+            s.camera.talk.who = match list(v)?.as_slice() {
+                [nobody] if nobody == "nobody" => Talkers::Nobody,
+                [auto] if auto == "auto" => Talkers::Auto,
+                [all] if all == "everybody" => Talkers::Everybody,
+                users => Talkers::Users(users.to_vec()),
+            };
+            Ok(())
+        },
+    )
+    .list(),
+    #[cfg(feature = "talk")]
+    Setting::new(
+        "talk_output",
+        "DEVICE",
+        "Where they are heard: default, or an output that `symple devices` lists, such as alsa:hw:0,0",
+        |s: &mut S, v| set(&mut s.camera.talk.output, parsed(v)),
+    ),
+    #[cfg(feature = "talk")]
+    Setting::new(
+        "talk_duplex",
+        "MODE",
+        "Whether they hear the camera meanwhile: half (no, the default), or full, for headphones or a microphone that \
+         cancels the echo of the speaker",
+        |s: &mut S, v| {
+            s.camera.talk.duplex = match text(v)?.as_str() {
+                "half" => Duplex::Half,
+                "full" => Duplex::Full,
+                _ => return Err("must be half or full".into()),
+            };
+            Ok(())
+        },
+    ),
     Setting::new("vp8", "", "Also encode VP8, for viewers without H.264. Default: yes", |s: &mut S, v| {
         set(&mut s.camera.vp8, switch(v))
     }),
