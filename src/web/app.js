@@ -8,11 +8,12 @@ import { AGE, Still } from './still.js';
 import { Figures } from './figures.js';
 import { Minute } from './minute.js';
 import { Talk, cannotTalk } from './talk.js';
+import { TalkBack, hold } from './talkback.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice, standing } from './words.js';
 import { words } from './reasons.js';
-import { $, keep, line, list, measure, remember, say, sayDevices, sayOwn, sayShare, toast } from './view.js';
+import { $, keep, line, list, measure, remember, say, sayDevices, sayOwn, sayShare, sayTalk, toast } from './view.js';
 
 const video = $('video');
 
@@ -45,6 +46,7 @@ const calls = Calls.over(client, { limits: { calls: 2 } });
 const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
 const newest = new Still($('still'), () => site.still(client.token, AGE));
 const watcher = new Watcher({ client, calls, video, still: newest, ice: () => config.iceServers });
+const talkback = new TalkBack({ client });
 const minute = new Minute();
 const figures = new Figures(client);
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
@@ -108,6 +110,12 @@ talk.on('over', ({ call, peer, player, staged }) => {
   measure();
   if (staged) watcher.happens({ type: 'resume' });
 });
+
+// ── Talking to the camera ──
+
+talkback.on('changed', show);
+talkback.on('said', toast);
+hold($('talk'), talkback);
 
 // ── The connection ──
 
@@ -332,6 +340,8 @@ function paint() {
   $('fullscreen').disabled = !playing;
   $('snapshot').disabled = !(playing && player.seen);
   showSelf();
+  talkback.of(playing && !talk.staged ? watcher.current : null, playing && !talk.staged && watcher.known(peer).talk);
+  sayTalk(talkback, talkback.other && (roster.get(talkback.other)?.name ?? talkback.other.split('|')[0]));
   controls.of(playing && !talk.staged ? watcher.known(peer) : null);
   $('adjust').hidden = !controls.any;
   $('tuning').hidden = !(tuning && controls.any);

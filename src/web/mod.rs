@@ -88,6 +88,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "view.js": SCRIPT,
     "own.js": SCRIPT,
     "talk.js": SCRIPT,
+    "talkback.js": SCRIPT,
     "client.js": SCRIPT,
     "roster.js": SCRIPT,
     "call.js": SCRIPT,

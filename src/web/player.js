@@ -169,6 +169,15 @@ export class Player extends Emitter {
     });
   }
 
+  /**
+   * Sends nothing of one kind until the next `send`, and keeps its section: nothing is negotiated then.
+   * @param {'audio' | 'video'} kind
+   */
+  pause(kind) {
+    need(kind === 'audio' || kind === 'video', () => `pause takes "audio" or "video", not ${JSON.stringify(kind)}`);
+    this.#do(async () => { await this.#lanes(kind)[0]?.sender.replaceTrack(null); });
+  }
+
   /** Whether the other side sends video, as was agreed. */
   get seen() { return this.remote.getVideoTracks().length > 0; }
 

@@ -115,6 +115,21 @@ export function sayOwn(own) {
   button('share-screen', own.sharing ? 'Stop sharing' : 'Share screen');
 }
 
+const HELD = { quiet: 'Hold to talk', opening: 'Connecting', talking: 'Talking' };
+const SWITCHED = { quiet: 'Talk', opening: 'Connecting', talking: 'Stop talking' };
+
+/** The button to talk to a camera, and beside it who talks, or why nobody is heard. `other` is a name. */
+export function sayTalk({ mode, state, problem, refused }, other) {
+  $('talk').hidden = !mode;
+  put($('talk').querySelector('span'), (mode === 'full' ? SWITCHED : HELD)[state]);
+  $('talk').setAttribute('aria-pressed', String(state !== 'quiet'));
+  $('talk').disabled = Boolean(other);
+  $('talk').title = refused;
+  const said = other ? `${other} is talking` : problem;
+  $('talking').hidden = !(mode && said);
+  put($('talking'), mode ? said : '');
+}
+
 /** The lists of microphones and cameras; false hides them. */
 export function sayDevices(devices) {
   $('own').hidden = !devices;

@@ -36,6 +36,11 @@ export class Player extends Emitter<PlayerEvents> {
      * @param {MediaStreamTrack | null} track
      */
     send(kind: "audio" | "video", track: MediaStreamTrack | null): void;
+    /**
+     * Sends nothing of one kind until the next `send`, and keeps its section: nothing is negotiated then.
+     * @param {'audio' | 'video'} kind
+     */
+    pause(kind: "audio" | "video"): void;
     /** Whether the other side sends video, as was agreed. */
     get seen(): boolean;
     /** Begins ICE anew, in the same call: our addresses are others than before. */
