@@ -76,6 +76,7 @@ impl World {
             duration: Duration::ZERO,
             discontinuity: false,
             data: [0xf8].into(),
+            encoding: None,
         };
         let before = self.speaker.len();
         self.core.calling_event(calling::Event::Frame { call, frame }, self.now);
