@@ -313,6 +313,15 @@ impl Calls {
         self.hangup(id, end, now)
     }
 
+    /// The remote has closed the media of a call, which ends it: like [`Calls::media_failed`]. A remote that knows no ids
+    /// is not informed: it has ended its call, and would take our word for the end of the next one.
+    pub fn media_closed(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let tell = if self.known(id)?.named { Tell::Remote } else { Tell::Nobody };
+        self.end(id, tell, end);
+        Ok(())
+    }
+
     /// Handles what happened outside. Nothing a peer sends is an error here.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.expire(now);
