@@ -12,7 +12,7 @@ use futures_lite::future::{block_on, or, zip};
 use symple::Client;
 use symple::call::CallError;
 use symple::call::body::EndReason;
-use symple::calling::{Calling, FrameEvent, Watch};
+use symple::calling::{Calling, Conversation, FrameEvent};
 use symple::camera::{AnswerPolicy, Camera, Config, Event, Serve, Signalling};
 use symple::client;
 use symple::media::source::{Feed, Request, Source};
@@ -139,7 +139,7 @@ fn with_calls<T>(url: &str, act: impl AsyncFnOnce(&Calling, &str) -> T) -> T {
     smol::block_on(or(async { zip(acts, drivers).await.0 }, late))
 }
 
-async fn frames(watch: &mut Watch, count: usize) -> Vec<Frame> {
+async fn frames(watch: &mut Conversation, count: usize) -> Vec<Frame> {
     let mut out = vec![];
     while out.len() < count {
         match watch.next().await {

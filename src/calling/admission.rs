@@ -15,7 +15,7 @@ use crate::proto::Address;
 
 impl Core {
     /// Accepts a call that [`Event::Incoming`] reported.
-    #[cfg(feature = "camera")]
+    #[cfg(any(feature = "camera", feature = "calls"))]
     pub(crate) fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
         self.calls.accept(call, now)?;
         self.go_on(call);

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::offers::Offers;
+#[cfg(feature = "calls")]
+use super::renegotiation::Renegotiation;
 use super::seat::{AnswerPolicy, Caller, Seat};
 use super::{Config, Event, Input, Output, Whence};
-use crate::call::body::{Candidate, End};
+use crate::call::body::{Candidate, End, EndReason};
 use crate::call::{self, CallError, CallId, Calls};
 use crate::media::StreamId;
 use crate::proto::Address;
@@ -33,6 +35,9 @@ pub(crate) struct Core {
     pub(super) max_calls: usize,
     pub(super) max_unconnected: usize,
     pub(super) out: VecDeque<Output>,
+    /// The calls that have an offer to make, or one that is not answered.
+    #[cfg(feature = "calls")]
+    pub(super) renegotiating: BTreeSet<CallId>,
     calls_at: Option<Instant>,
     offers_at: Option<Instant>,
     fanout_at: Option<Instant>,
@@ -59,6 +64,8 @@ impl Core {
             max_calls: config.max_calls,
             max_unconnected: config.max_unconnected.max(1),
             out: VecDeque::new(),
+            #[cfg(feature = "calls")]
+            renegotiating: BTreeSet::new(),
             calls_at: None,
             offers_at: None,
             fanout_at: None,
@@ -77,22 +84,23 @@ impl Core {
         now: Instant,
     ) -> Result<CallId, CallError> {
         let session = self.new_session();
-        self.begin(to, wire_id, at_once, session, now)
+        self.begin(to, wire_id, "{}", at_once, session, now)
     }
 
-    /// Calls a peer, with this direction for each lane.
+    /// The same, with this direction for each lane, and `data`, a JSON object, for the peer.
     #[cfg(feature = "calls")]
-    pub(crate) fn watch(
+    pub(crate) fn call(
         &mut self,
         to: &str,
         wire_id: &str,
+        data: &str,
         at_once: bool,
         directions: rtc::Directions,
         now: Instant,
     ) -> Result<CallId, CallError> {
         let session = self.new_session();
         self.fanout.set_directions(session, directions);
-        self.begin(to, wire_id, at_once, session, now)
+        self.begin(to, wire_id, data, at_once, session, now)
     }
 
     /// Sets what a call sends and receives, from its next description on. At [`Event::Incoming`] or [`Event::Calling`]
@@ -116,6 +124,7 @@ impl Core {
         &mut self,
         to: &str,
         wire_id: &str,
+        data: &str,
         at_once: bool,
         session: SessionId,
         now: Instant,
@@ -127,13 +136,15 @@ impl Core {
         // Whatever keeps us from making one now will be the answer to the accept.
         let offer = if at_once { self.fanout.offer(session, now).ok() } else { None };
         let invited = match &offer {
-            Some(offer) => self.calls.invite_with_offer(to, wire_id, "{}", &offer.sdp, now),
-            None => self.calls.invite(to, wire_id, "{}", now),
+            Some(offer) => self.calls.invite_with_offer(to, wire_id, data, &offer.sdp, now),
+            None => self.calls.invite(to, wire_id, data, now),
         };
         let call = invited.inspect_err(|_| self.fanout.close(session, now))?;
         self.seat(call, to, session, None);
         self.go_on(call);
         if offer.is_some() {
+            #[cfg(feature = "calls")]
+            self.described(call);
             self.end_candidates(call, now);
         }
         self.settle(now);
@@ -167,6 +178,17 @@ impl Core {
         self.fanout.stats(self.seats.get(&call)?.session)
     }
 
+    /// The address of a call's remote.
+    #[cfg(feature = "calls")]
+    pub(crate) fn peer(&self, call: CallId) -> Option<Address> {
+        Some(self.seats.get(&call)?.peer.clone())
+    }
+
+    #[cfg(feature = "calls")]
+    pub(crate) fn state(&self, call: CallId) -> Option<call::State> {
+        self.calls.state(call)
+    }
+
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
@@ -178,7 +200,7 @@ impl Core {
                 let host = whence.host();
                 self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
             }
-            #[cfg(feature = "camera")]
+            #[cfg(any(feature = "camera", feature = "calls"))]
             Input::Frame(frame) => self.fanout.handle_input(rtc::Input::Frame(frame), now),
             Input::Datagram { path, data } => {
                 self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
@@ -217,7 +239,7 @@ impl Core {
             self.settle(now);
         }
         self.out.pop_front().unwrap_or_else(|| {
-            let times = [self.calls_at, self.offers_at, self.fanout_at];
+            let times = [self.calls_at, self.offers_at, self.fanout_at, self.offer_again_at()];
             Output::Timeout(times.into_iter().flatten().min())
         })
     }
@@ -251,6 +273,9 @@ impl Core {
                     }
                 }
             }
+            // Only now: an answer that waits above is to the offer before.
+            #[cfg(feature = "calls")]
+            let quiet = quiet && !self.renegotiate(now);
             if quiet {
                 break;
             }
@@ -269,14 +294,24 @@ impl Core {
                 }
             }
             call::Event::RemoteOffer { id, sdp } => {
+                #[cfg(feature = "calls")]
+                self.gave_way(id);
                 if let (true, Some(origin)) = (self.seats.contains_key(&id), self.calls.origin(id)) {
                     self.offers.push(id, origin.clone(), sdp);
                 }
             }
             call::Event::RemoteAnswer { id, sdp } => {
                 let Some(seat) = self.seats.get(&id) else { return };
-                match self.fanout.answer(seat.session, &sdp, now) {
+                let answered = self.fanout.answer(seat.session, &sdp, now);
+                #[cfg(feature = "calls")]
+                let goes_on = self.answered(id);
+                #[cfg(not(feature = "calls"))]
+                let goes_on = false;
+                match answered {
                     Ok(answered) => self.agree(id, answered.streams),
+                    Err(refusal) if goes_on => {
+                        log::info!("call {id}: cannot use the answer to a renegotiation: {}", refusal.code());
+                    }
                     Err(refusal) => self.refuse(id, &refusal, now),
                 }
             }
@@ -315,9 +350,12 @@ impl Core {
                 self.emit(Event::Frame { call, frame });
             }
             rtc::Event::Closed { session, end } => {
-                if let Some(id) = self.sessions.get(&session) {
-                    _ = self.calls.media_failed(*id, end, now);
-                }
+                let Some(&id) = self.sessions.get(&session) else { return };
+                _ = match end.reason {
+                    // The other side closed it.
+                    EndReason::Ended => self.calls.media_closed(id, end, now),
+                    _ => self.calls.media_failed(id, end, now),
+                };
             }
             #[allow(unreachable_patterns, reason = "the enum grows")]
             _ => {}
@@ -354,6 +392,12 @@ impl Core {
         }
     }
 
+    /// When an offer of ours is made again.
+    #[cfg(not(feature = "calls"))]
+    fn offer_again_at(&self) -> Option<Instant> {
+        None
+    }
+
     pub(super) fn new_session(&mut self) -> SessionId {
         let session = SessionId(self.next_session);
         self.next_session += 1;
@@ -362,18 +406,31 @@ impl Core {
 
     pub(super) fn seat(&mut self, call: CallId, remote: &str, session: SessionId, caller: Option<Caller>) {
         let (peer, takes) = (Address::from(remote), BTreeSet::new());
-        self.seats.insert(call, Seat { session, caller, peer, takes, joined: false });
+        self.seats.insert(
+            call,
+            Seat {
+                session,
+                caller,
+                peer,
+                takes,
+                joined: false,
+                #[cfg(feature = "calls")]
+                renegotiation: Renegotiation::default(),
+            },
+        );
         self.sessions.insert(session, call);
     }
 
     fn agree(&mut self, call: CallId, streams: BTreeSet<StreamId>) {
         let Some(seat) = self.seats.get_mut(&call) else { return };
         seat.takes.clone_from(&streams);
+        #[cfg(feature = "calls")]
+        seat.renegotiation.agree();
         self.emit(Event::Takes { call, streams });
     }
 
     /// Sends our description, followed by the end of candidates: all of them are in it.
-    fn describe(
+    pub(super) fn describe(
         &mut self,
         call: CallId,
         sdp: &str,
@@ -381,7 +438,11 @@ impl Core {
         now: Instant,
     ) {
         match hand_over(&mut self.calls, call, sdp, now) {
-            Ok(()) => self.end_candidates(call, now),
+            Ok(()) => {
+                #[cfg(feature = "calls")]
+                self.described(call);
+                self.end_candidates(call, now);
+            }
             Err(e) => log::debug!("call {call}: {e}"),
         }
     }
@@ -415,6 +476,8 @@ impl Core {
     /// The one place where a call and its session end.
     pub(super) fn leave(&mut self, call: CallId, remote: &str, end: End, now: Instant) {
         let Some(seat) = self.seats.remove(&call) else { return };
+        #[cfg(feature = "calls")]
+        self.renegotiating.remove(&call);
         self.sessions.remove(&seat.session);
         self.offers.remove(call);
         self.fanout.close(seat.session, now);

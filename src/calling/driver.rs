@@ -1,4 +1,4 @@
-//! The task between the client, the UDP port and the core.
+//! The task between the client, the UDP port, the source and the core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,9 +38,12 @@ impl Driver {
             any = true;
             self.find_candidates();
         }
+        any |= self.poll_source(cx);
         if self.alarm.poll(cx).is_ready() {
             any = true;
-            lock(&self.shared.core).handle_input(Input::Timeout, time::now());
+            let now = time::now();
+            lock(&self.shared.feeding).handle_timeout(now);
+            lock(&self.shared.core).handle_input(Input::Timeout, now);
         }
         self.drain();
         let core = &self.shared.core;
@@ -70,6 +73,17 @@ impl Driver {
         }
     }
 
+    /// What came of the source: one frame at a time, so that datagrams do not wait.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(feeder) = lock(&self.shared.feeder).clone() else { return false };
+        let any = feeder.handle_events(&self.shared);
+        let Poll::Ready(frame) = feeder.poll_frame(cx) else { return any };
+        let now = time::now();
+        lock(&self.shared.feeding).handle_frame(&frame, now);
+        lock(&self.shared.core).handle_input(Input::Frame(&frame), now);
+        true
+    }
+
     /// Networks come and go: what the next call is told is asked anew.
     fn find_candidates(&mut self) {
         let now = time::now();
@@ -89,7 +103,11 @@ impl Driver {
         loop {
             let output = lock(&self.shared.core).poll_output();
             match output {
-                Output::Timeout(at) => return self.alarm.set(at),
+                Output::Timeout(at) => {
+                    self.command_source();
+                    let feeding = lock(&self.shared.feeding).poll_timeout();
+                    return self.alarm.set(at.into_iter().chain(feeding).min());
+                }
                 Output::Send { to, subtype, call, data } => {
                     self.shared.send(&to, subtype, call.as_deref(), &data);
                 }
@@ -97,6 +115,19 @@ impl Driver {
                 #[cfg(feature = "camera")]
                 Output::Wake(_) => {}
             }
+        }
+    }
+
+    /// Asks the source for what calls want. No lock is held in the call: it may answer at once.
+    fn command_source(&self) {
+        let next = || {
+            // Under its lock, so that a command is for the source that it was made for.
+            let feeder = lock(&self.shared.feeder);
+            let command = lock(&self.shared.feeding).poll_command()?;
+            Some((feeder.clone()?, command))
+        };
+        while let Some((feeder, command)) = next() {
+            feeder.command(command);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Calls as a program makes them: the handle, and its future to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -8,23 +8,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::conversation::Conversation;
 use super::core::Core;
 use super::driver::Driver;
+use super::feeder::{self, Feeder};
+use super::feeding::{self, Feeding};
+use super::incoming::Incoming;
 use super::seat::AnswerPolicy;
-use super::shared::Shared;
-use super::watch::Watch;
+use super::shared::{MAX_WAITING, Shared};
 use super::{Config, answers_everybody};
 use crate::Client;
 use crate::call::{CallError, RateLimit};
 use crate::media::Kind;
+use crate::media::source::Source;
 use crate::net::udp::Udp;
-use crate::net::{Signal, lock, random_id, time};
-use crate::rtc::{self, Directions};
+use crate::net::{Signal, lock, time};
+use crate::rtc;
 
 /// Calls at a time, those that are ringing included.
 const MAX_CALLS: usize = 64;
 
-/// Where [`Calling`] receives media.
+/// Where [`Calling`] sends and receives media.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
@@ -41,7 +45,32 @@ impl Default for Settings {
     }
 }
 
-/// Calls to other peers of a server. Clones are handles of the same; their methods do not block.
+/// What a peer is called for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The kinds of media that are sent, as far as the [source](Calling::set_source) has them.
+    pub send: BTreeSet<Kind>,
+    /// The kinds that are received.
+    pub receive: BTreeSet<Kind>,
+    /// A JSON object for the callee, which sees it before it answers. Default `{}`.
+    pub data: String,
+}
+
+impl Call {
+    /// Sends these kinds, and receives those.
+    pub fn new(send: impl IntoIterator<Item = Kind>, receive: impl IntoIterator<Item = Kind>) -> Call {
+        Call { send: send.into_iter().collect(), receive: receive.into_iter().collect(), ..Call::default() }
+    }
+}
+
+impl Default for Call {
+    /// Sends and receives nothing, with empty data.
+    fn default() -> Call {
+        Call { send: BTreeSet::new(), receive: BTreeSet::new(), data: "{}".into() }
+    }
+}
+
+/// Calls with other peers of a server. Clones are handles of the same; their methods do not block.
 ///
 /// Both futures must run, this one's and the client's:
 ///
@@ -74,7 +103,47 @@ impl Default for Settings {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Use a client of its own, not a camera's: calls to that client are declined here.
+/// A call that sends, too, and calls of others:
+///
+/// ```no_run
+/// use futures_lite::StreamExt;
+/// use symple::Client;
+/// use symple::call::body::EndReason;
+/// use symple::calling::{Call, Calling, FrameEvent};
+/// use symple::media::Kind::{Audio, Video};
+/// use symple::media::source::Source;
+/// use symple::media::Codec;
+/// use symple::rtc::Directions;
+///
+/// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let calling = Calling::new(&client)?;
+/// // One encoder for all calls; `camera` and `microphone` push what they encode, and hear what is wanted of it.
+/// let (source, [camera, microphone]) = Source::push_streams([Codec::H264, Codec::Opus]);
+/// calling.set_source(source);
+///
+/// let call = calling.call("bob", Call::new([Audio, Video], [Audio, Video]))?;
+/// call.connected().await?;
+/// call.mute(Video);
+/// call.hang_up(EndReason::Ended);
+///
+/// let mut incoming = calling.incoming();
+/// while let Some(call) = incoming.next().await {
+///     if call.peer().user() == "alice" {
+///         let mut call = call.accept(Directions::new([Audio], [Audio, Video]))?;
+///         while let Some(FrameEvent::Frame { frame }) = call.next().await {
+///             println!("{:?} {} bytes", frame.codec, frame.data.len());
+///         }
+///     } else {
+///         call.reject(EndReason::NotAllowed);
+///     }
+/// }
+/// # drop((camera, microphone));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Use a client of its own, not a camera's: calls to that client arrive here, and are declined unless
+/// [`incoming`](Self::incoming) takes them.
 #[derive(Clone)]
 pub struct Calling {
     shared: Arc<Shared>,
@@ -98,8 +167,15 @@ impl Calling {
     pub fn with(client: &Client, settings: &Settings) -> io::Result<Calling> {
         let udp = Udp::bind(settings.listen)?;
         let candidates = udp.local_candidates(settings.advertise)?;
+        let bitrates = feeding::limits();
+        let rtc = rtc::Config {
+            candidates,
+            max_sessions: usize::MAX,
+            max_bitrate: bitrates.enough(),
+            ..rtc::Config::default()
+        };
         let config = Config {
-            rtc: rtc::Config { candidates, max_sessions: usize::MAX, ..rtc::Config::default() },
+            rtc,
             streams: vec![],
             answer: AnswerPolicy::Ask,
             max_calls: MAX_CALLS,
@@ -107,9 +183,12 @@ impl Calling {
             offer_rate: RateLimit { per_second: 1, burst: 8 },
         };
         let shared = Arc::new(Shared {
+            lines: Mutex::new(BTreeMap::new()),
+            incoming: Mutex::new(None),
+            feeder: Mutex::new(None),
+            feeding: Mutex::new(Feeding::default()),
             core: Mutex::new(Core::new(config, time::now())),
             client: client.clone(),
-            watches: Mutex::new(BTreeMap::new()),
             changed: Signal::default(),
             udp: Mutex::new(Some(udp)),
             advertise: settings.advertise,
@@ -130,29 +209,58 @@ impl Calling {
         Ok(Calling { shared })
     }
 
-    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to receive its audio, its video or
-    /// both, and send nothing. The frames come from the returned stream, which hangs up when it is dropped.
+    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first). If nobody answers within 30 s, the
+    /// call ends with the reason `timeout`.
     ///
     /// # Errors
     ///
-    /// There is a call with this peer already, the address is empty or too long, or 64 calls exist.
-    pub fn watch(&self, to: &str, kinds: impl IntoIterator<Item = Kind>) -> Result<Watch, CallError> {
-        let shared = &self.shared;
-        let all = shared.client.roster();
+    /// There is a call with this peer already, the address is empty or too long, the data is not JSON, there is no
+    /// connection to the server, or 64 calls exist.
+    pub fn call(&self, to: &str, call: Call) -> Result<Conversation, CallError> {
+        let all = self.shared.client.roster();
         let callee = all.iter().find(|peer| peer.address().as_str() == to);
         let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
-        let directions = Directions { send: [].into(), receive: kinds.into_iter().collect() };
-        // An end of the call waits until there is a watch to tell.
-        let mut watches = lock(&shared.watches);
-        if shared.over.load(Ordering::Acquire) {
-            return Err(CallError::Offline);
+        self.shared.call(to, call, at_once)
+    }
+
+    /// Calls a peer to receive its audio, its video or both, and send nothing: [`call`](Self::call) in short.
+    ///
+    /// # Errors
+    ///
+    /// As of [`call`](Self::call).
+    pub fn watch(&self, to: &str, kinds: impl IntoIterator<Item = Kind>) -> Result<Conversation, CallError> {
+        self.call(to, Call::new([], kinds))
+    }
+
+    /// The calls of other peers from now on, which are declined without it. There is one such stream: an earlier one
+    /// ends. Up to 16 calls wait in it; further ones get `busy`.
+    pub fn incoming(&self) -> Incoming {
+        let (sender, receiver) = smol::channel::bounded(MAX_WAITING);
+        let before = lock(&self.shared.incoming).replace(sender);
+        before.into_iter().for_each(|before| _ = before.close());
+        if self.shared.over.load(Ordering::Acquire) {
+            receiver.close();
         }
-        let call = lock(&shared.core).watch(to, &random_id(), at_once, directions, time::now())?;
-        let watch = Watch::new(shared, call);
-        watches.insert(call, watch.inlet());
-        drop(watches);
-        shared.changed.notify();
-        Ok(watch)
+        Incoming(Box::pin(receiver))
+    }
+
+    /// Sets the source of what calls send, instead of one before. Each call is sent the first stream of a kind that the
+    /// peer can decode. The source runs while a call takes a stream of it; it is asked for key frames, and for the
+    /// bitrate that the slowest of those calls carries, between 150 kbit/s and 4 Mbit/s. Calls that go on get what the new
+    /// source has by a new offer.
+    ///
+    /// When the source ends for good, calls that only send end with the reason `source-ended`.
+    pub fn set_source(&self, source: Source) {
+        let feeder = Arc::new(Feeder::new(source, &self.shared));
+        let streams = feeder.streams();
+        let mut current = lock(&self.shared.feeder);
+        lock(&self.shared.feeding).replace(time::now());
+        feeder::set_streams(&self.shared, &streams);
+        let before = current.replace(feeder);
+        drop(current);
+        // Not under the lock: it may own a handle of ours.
+        before.into_iter().for_each(|before| before.stop());
+        self.shared.changed.notify();
     }
 
     /// Hangs up all calls, and ends [`Calling::run`].
@@ -179,7 +287,7 @@ impl Calling {
 
 impl fmt::Debug for Calling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calling").field("calls", &lock(&self.shared.watches).len()).finish_non_exhaustive()
+        f.debug_struct("Calling").field("calls", &lock(&self.shared.lines).len()).finish_non_exhaustive()
     }
 }
 

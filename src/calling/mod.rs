@@ -1,7 +1,9 @@
 //! Calls: what peers send each other by WebRTC, with the signalling of Symple.
 //!
-//! [`Calling`] makes calls by way of a [`Client`](crate::Client). [`Calling::watch`] receives what another peer sends, a
-//! camera for instance: encoded frames, as a stream.
+//! [`Calling`] makes and takes calls by way of a [`Client`](crate::Client): [`Calling::call`] calls a peer,
+//! [`Calling::incoming`] is the calls of others, and both give a [`Conversation`], which is the stream of received frames
+//! and changes what is sent and received. [`Calling::watch`] only receives, from a camera for instance. What is sent comes
+//! from one [source](Calling::set_source) for all calls.
 //!
 //! Below that, [`call`](crate::call) is signalling without media, and [`rtc`] is media without peers. The core of this module
 //! connects them: each admitted call has a seat and a session, and descriptions and candidates are passed between the
@@ -24,45 +26,62 @@
 //! | `serving` | what a camera does with them beside that |
 //! | `admission` | which caller gets a seat, and who answers |
 //! | `offers` | limits the cost of callers' offers |
+//! | `renegotiation` | our own offers in calls that go on |
 //! | `seat` | what `core` and `admission` know about a call |
-//! | `handle`, `watch` | what a program has of them |
-//! | `shared`, `driver`, `inlet` | the task between client, UDP port and core, and what it hands over |
+//! | `handle`, `conversation`, `incoming` | what a program has of them |
+//! | `wish` | what it wants of one |
+//! | `feeding` | what calls ask of the source that they send |
+//! | `shared`, `driver`, `line`, `feeder` | the task between client, UDP port, source and core, and what it hands over |
 //!
-//! Out of scope so far: incoming calls, which `Calling` declines, and sending.
+//! Out of scope: several renditions of what is sent, since one encoder serves all calls; a camera has them.
 
 mod admission;
+#[cfg(feature = "calls")]
+mod conversation;
 mod core;
 #[cfg(feature = "calls")]
 mod driver;
 #[cfg(feature = "calls")]
+mod feeder;
+#[cfg(feature = "calls")]
+mod feeding;
+#[cfg(feature = "calls")]
 mod handle;
 #[cfg(feature = "calls")]
-mod inlet;
+mod incoming;
+#[cfg(feature = "calls")]
+mod line;
 mod offers;
+#[cfg(feature = "calls")]
+mod renegotiation;
 mod seat;
 #[cfg(feature = "camera")]
 mod serving;
 #[cfg(feature = "calls")]
 mod shared;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "calls")]
-mod watch;
+mod wish;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
+#[cfg(feature = "calls")]
+pub use self::conversation::Conversation;
 #[cfg(feature = "camera")]
 pub(crate) use self::core::Core;
 #[cfg(feature = "calls")]
-pub use self::handle::{Calling, Settings};
+pub use self::handle::{Call, Calling, Settings};
+#[cfg(feature = "calls")]
+pub use self::incoming::{Incoming, IncomingCall};
 #[cfg(feature = "camera")]
 pub(crate) use self::seat::ANSWERS;
 pub use self::seat::AnswerPolicy;
 pub(crate) use self::seat::answers_everybody;
 #[cfg(feature = "camera")]
 pub(crate) use self::serving::Party;
-#[cfg(feature = "calls")]
-pub use self::watch::Watch;
 
 use crate::call::body::End;
 use crate::call::{CallId, RateLimit};
@@ -103,7 +122,7 @@ pub(crate) enum Input<'a> {
     /// A `call:…` message arrived.
     Message { from: &'a str, whence: Whence, subtype: &'a str, data: Option<&'a str>, call: Option<&'a str> },
     /// One encoded frame, for all calls that take its stream.
-    #[cfg(feature = "camera")]
+    #[cfg(any(feature = "camera", feature = "calls"))]
     Frame(&'a Frame),
     /// A UDP datagram arrived.
     Datagram { path: Path, data: &'a [u8] },

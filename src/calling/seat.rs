@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+#[cfg(feature = "calls")]
+use super::renegotiation::Renegotiation;
 use crate::limit::RateKey;
 use crate::media::StreamId;
 use crate::proto::{Address, Object};
@@ -57,4 +59,7 @@ pub(super) struct Seat {
     /// The streams that were agreed on.
     pub takes: BTreeSet<StreamId>,
     pub joined: bool,
+    /// Whether what the call sends and receives is what it is to.
+    #[cfg(feature = "calls")]
+    pub renegotiation: Renegotiation,
 }

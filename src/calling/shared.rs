@@ -5,24 +5,37 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::conversation::Conversation;
 use super::core::Core;
-use super::inlet::Inlet;
-use super::{Event, Input, Whence};
+use super::feeder::Feeder;
+use super::feeding::Feeding;
+use super::incoming::IncomingCall;
+use super::line::Line;
+use super::wish::Wish;
+use super::{Call, Event, Input, Whence};
 use crate::Client;
-use crate::call::CallId;
 use crate::call::body::{End, EndReason};
+use crate::call::{CallError, CallId};
 use crate::client;
 use crate::media::{Frame, StreamId};
 use crate::net::udp::Udp;
-use crate::net::{Signal, lock, time};
+use crate::net::{Signal, lock, random_id, time};
 use crate::proto::{Draft, Kind, Message};
-use crate::rtc::SessionStats;
+use crate::rtc::Directions;
 
+/// Incoming calls that wait for the program; further ones get `busy`.
+pub(super) const MAX_WAITING: usize = 16;
+
+/// Of its locks, an earlier one is taken before a later one, and the core's last.
 pub(super) struct Shared {
+    pub lines: Mutex<BTreeMap<CallId, Arc<Line>>>,
+    /// Where incoming calls go, if the program takes any.
+    pub incoming: Mutex<Option<smol::channel::Sender<IncomingCall>>>,
+    /// The source of what is sent.
+    pub feeder: Mutex<Option<Arc<Feeder>>>,
+    pub feeding: Mutex<Feeding>,
     pub core: Mutex<Core>,
     pub client: Client,
-    /// Taken before the core's lock, where both are.
-    pub watches: Mutex<BTreeMap<CallId, Arc<Inlet>>>,
     pub changed: Signal,
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
@@ -85,27 +98,98 @@ impl Shared {
         }
     }
 
-    pub(super) fn event(&self, event: Event) {
+    pub(super) fn event(self: &Arc<Self>, event: Event) {
+        lock(&self.feeding).handle_event(&event, time::now());
         match event {
-            // Calls of others are not taken so far.
-            Event::Incoming { call, .. } => {
-                let end = End::new(EndReason::Declined, "this program takes no calls");
-                _ = lock(&self.core).reject(call, end, time::now());
+            Event::Incoming { call, peer, data } => self.incoming(call, peer, data),
+            Event::Joined { call } => {
+                let line = lock(&self.lines).get(&call).cloned();
+                line.into_iter().for_each(|line| line.connect());
             }
             Event::Frame { call, frame } => self.frame(call, &frame),
             Event::Left { call, end, .. } | Event::Failed { call, end, .. } => {
-                let watch = lock(&self.watches).remove(&call);
-                watch.into_iter().for_each(|watch| watch.end(end.clone()));
+                let line = lock(&self.lines).remove(&call);
+                line.into_iter().for_each(|line| line.end(end.clone()));
             }
             _ => {}
         }
     }
 
+    fn incoming(self: &Arc<Self>, call: CallId, peer: crate::proto::Address, data: String) {
+        let taker = lock(&self.incoming).clone();
+        let Some(taker) = taker.filter(|taker| !taker.is_closed()) else {
+            let end = End::new(EndReason::Declined, "this program takes no calls");
+            return self.reject(call, end);
+        };
+        if let Err(e) = taker.try_send(IncomingCall::new(self, call, peer, data)) {
+            e.into_inner().reject(EndReason::Busy);
+        }
+    }
+
     fn frame(&self, call: CallId, frame: &Frame) {
-        let watch = lock(&self.watches).get(&call).cloned();
-        if watch.is_some_and(|watch| !watch.push(frame)) {
+        let line = lock(&self.lines).get(&call).cloned();
+        if line.is_some_and(|line| !line.push(frame)) {
             lock(&self.core).request_key_frame(call, frame.stream, time::now());
         }
+    }
+
+    /// Calls a peer.
+    pub(super) fn call(
+        self: &Arc<Self>,
+        to: &str,
+        call: Call,
+        at_once: bool,
+    ) -> Result<Conversation, CallError> {
+        let wish = Wish::new(Directions { send: call.send, receive: call.receive });
+        let directions = wish.directions();
+        self.begin(wish, |core| core.call(to, &random_id(), &call.data, at_once, directions, time::now()))
+    }
+
+    /// Accepts a call.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        call: CallId,
+        grant: Directions,
+    ) -> Result<Conversation, CallError> {
+        let wish = Wish::new(grant);
+        let directions = wish.directions();
+        self.begin(wish, |core| {
+            core.set_directions(call, directions, time::now());
+            core.accept(call, time::now()).map(|()| call)
+        })
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        wish: Wish,
+        begin: impl FnOnce(&mut Core) -> Result<CallId, CallError>,
+    ) -> Result<Conversation, CallError> {
+        // An end of the call waits until there is somebody to hear of it.
+        let mut lines = lock(&self.lines);
+        if self.over.load(Ordering::Acquire) {
+            return Err(CallError::Offline);
+        }
+        let call = begin(&mut lock(&self.core))?;
+        let line = Arc::new(Line::new(wish));
+        lines.insert(call, line.clone());
+        drop(lines);
+        self.changed.notify();
+        Ok(Conversation::new(self, call, line))
+    }
+
+    pub(super) fn reject(&self, call: CallId, end: End) {
+        _ = lock(&self.core).reject(call, end, time::now());
+        self.changed.notify();
+    }
+
+    /// Changes what is wanted of a call.
+    pub(super) fn change(&self, call: CallId, line: &Line, change: impl FnOnce(&mut Wish)) {
+        // Under its lock, so that of two changes the later one counts.
+        let mut wish = lock(&line.wish);
+        change(&mut wish);
+        lock(&self.core).set_directions(call, wish.directions(), time::now());
+        drop(wish);
+        self.changed.notify();
     }
 
     pub(super) fn request_key_frame(&self, call: CallId, stream: StreamId) {
@@ -119,8 +203,11 @@ impl Shared {
         self.changed.notify();
     }
 
-    pub(super) fn stats(&self, call: CallId) -> Option<SessionStats> {
-        lock(&self.core).stats(call)
+    /// The source is given up: what is only for sending it ends.
+    pub(super) fn end_senders(&self, reason: &EndReason) {
+        let lines = lock(&self.lines).clone();
+        let senders = lines.iter().filter(|(_, line)| !lock(&line.wish).receives());
+        senders.for_each(|(call, _)| self.hang_up(*call, reason.clone().into()));
     }
 
     /// Ends all calls, and the task.
@@ -132,7 +219,11 @@ impl Shared {
 
     /// Nothing runs any more that would.
     pub(super) fn forget_all(&self) {
-        let watches = std::mem::take(&mut *lock(&self.watches));
-        watches.into_values().for_each(|watch| watch.end(EndReason::Shutdown.into()));
+        let lines = std::mem::take(&mut *lock(&self.lines));
+        lines.into_values().for_each(|line| line.end(EndReason::Shutdown.into()));
+        // Who waits for calls waits no longer; and the source rests.
+        let (incoming, feeder) = (lock(&self.incoming).take(), lock(&self.feeder).take());
+        incoming.into_iter().for_each(|incoming| _ = incoming.close());
+        feeder.into_iter().for_each(|feeder| feeder.stop());
     }
 }

@@ -37,6 +37,9 @@
 //!
 //! With the feature `recv`, sessions receive as well: frames come out as [`Event`]s.
 //!
+//! Either side may renegotiate what flows, by another offer to [`Fanout::accept`] or one of ours ([`Fanout::offer`]). Which
+//! of two offers counts that cross is for signalling to decide.
+//!
 //! Out of scope: data channels (declined for now), TURN, ICE over TCP, simulcast.
 //!
 //! ```

@@ -1,0 +1,237 @@
+//! What calls ask of the source that they send: one encoder for all of them.
+//!
+//! A stream is wanted while a call takes it. Key frame requests are merged. The bitrate is what the slowest of the
+//! networks carries, since all get the same frames.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::time::Instant;
+
+use super::Event;
+use crate::call::CallId;
+use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
+use crate::media::adapt::rate::{BitrateLimits, RateControl};
+use crate::media::source::Command;
+use crate::media::{Codec, Frame, StreamId, StreamInfo};
+
+/// What a call takes.
+#[derive(Debug, Default)]
+struct Taker {
+    streams: BTreeSet<StreamId>,
+    /// What its network carries, in bit/s.
+    estimate: Option<u32>,
+}
+
+/// The core. Feed it, then drain [`poll_command`](Self::poll_command).
+#[derive(Debug, Default)]
+pub(super) struct Feeding {
+    streams: Vec<StreamInfo>,
+    takers: BTreeMap<CallId, Taker>,
+    wanted: BTreeSet<StreamId>,
+    keys: KeyFrames,
+    rates: BTreeMap<StreamId, RateControl>,
+    commands: VecDeque<Command>,
+}
+
+impl Feeding {
+    /// Another source replaces the one before, which asks for nothing yet.
+    pub(super) fn replace(&mut self, now: Instant) {
+        (self.streams, self.wanted) = (vec![], BTreeSet::new());
+        (self.keys, self.rates) = (KeyFrames::new(), BTreeMap::new());
+        self.commands.clear();
+        self.update(now);
+    }
+
+    /// The streams that there are. Returns whether they are others than before, not just of another format.
+    pub(super) fn set_streams(&mut self, streams: &[StreamInfo], now: Instant) -> bool {
+        let known = |streams: &[StreamInfo]| -> HashSet<(StreamId, Codec)> {
+            streams.iter().map(|info| (info.id, info.codec)).collect()
+        };
+        let changed = known(streams) != known(&self.streams);
+        self.streams = streams.to_vec();
+        self.update(now);
+        changed
+    }
+
+    /// Takes notice of what happened to a call.
+    pub(super) fn handle_event(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Takes { call, streams } => {
+                self.takers.entry(*call).or_default().streams.clone_from(streams);
+            }
+            Event::Estimate { call, bps } => self.takers.entry(*call).or_default().estimate = Some(*bps),
+            Event::Left { call, .. } | Event::Failed { call, .. } => _ = self.takers.remove(call),
+            Event::KeyFrameWanted { stream, reason, .. } => {
+                return self.want_key_frame(*stream, *reason, now);
+            }
+            _ => return,
+        }
+        self.update(now);
+    }
+
+    /// Somebody needs a key frame of a stream.
+    pub(super) fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        self.keys.request(stream, reason, now);
+        self.handle_timeout(now);
+    }
+
+    /// The source made a frame.
+    pub(super) fn handle_frame(&mut self, frame: &Frame, now: Instant) {
+        if frame.key && frame.codec.is_video() {
+            self.keys.handle_key_frame(frame.stream, now);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(stream) = self.keys.poll(now) {
+            if self.wanted.contains(&stream) {
+                self.commands.push_back(Command::KeyFrame(stream));
+            }
+        }
+        for (stream, rate) in &mut self.rates {
+            if let Some(bps) = rate.poll(now) {
+                self.commands.push_back(Command::Bitrate { stream: *stream, bps });
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let rates = self.rates.values().filter_map(RateControl::poll_timeout);
+        rates.chain(self.keys.poll_timeout()).min()
+    }
+
+    /// The next command to the source.
+    pub(super) fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Asks for what is wanted now.
+    fn update(&mut self, now: Instant) {
+        let exists = |id: &&StreamId| self.streams.iter().any(|info| info.id == **id);
+        let taken = self.takers.values().flat_map(|taker| &taker.streams).filter(exists);
+        let wanted: BTreeSet<StreamId> = taken.copied().collect();
+        for info in self.streams.iter().filter(|info| info.codec.is_video() && wanted.contains(&info.id)) {
+            let takers = self.takers.values().filter(|taker| taker.streams.contains(&info.id));
+            let slowest = takers.filter_map(|taker| taker.estimate).min();
+            let limits = limits();
+            let target = slowest.map(|estimate| limits.usable(estimate));
+            let rate = self.rates.entry(info.id).or_insert_with(|| {
+                let bps = limits.start;
+                self.commands.push_back(Command::Bitrate { stream: info.id, bps });
+                RateControl::new(limits)
+            });
+            rate.handle_target(target);
+        }
+        if wanted != self.wanted {
+            self.commands.push_back(Command::Want(wanted.clone()));
+            self.wanted = wanted;
+        }
+        self.handle_timeout(now);
+    }
+}
+
+/// The bitrates of video.
+pub(super) fn limits() -> BitrateLimits {
+    BitrateLimits::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::call::body::EndReason;
+    use crate::media::{AUDIO_OPUS, VIDEO_H264};
+    use crate::proto::Address;
+
+    struct Bench {
+        feeding: Feeding,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (mut feeding, now) = (Feeding::default(), Instant::now());
+            let streams =
+                [StreamInfo::new(VIDEO_H264, Codec::H264), StreamInfo::new(AUDIO_OPUS, Codec::Opus)];
+            assert!(feeding.set_streams(&streams, now) && !feeding.set_streams(&streams, now));
+            Bench { feeding, now }
+        }
+
+        fn event(&mut self, event: &Event) -> Vec<Command> {
+            self.feeding.handle_event(event, self.now);
+            self.commands()
+        }
+
+        fn takes(&mut self, call: u64, streams: &[StreamId]) -> Vec<Command> {
+            self.event(&Event::Takes { call: CallId(call), streams: streams.iter().copied().collect() })
+        }
+
+        fn commands(&mut self) -> Vec<Command> {
+            std::iter::from_fn(|| self.feeding.poll_command()).collect()
+        }
+
+        fn pass(&mut self, time: Duration) -> Vec<Command> {
+            let end = self.now + time;
+            while let Some(at) = self.feeding.poll_timeout().filter(|at| *at <= end) {
+                self.now = self.now.max(at) + Duration::from_millis(1);
+                self.feeding.handle_timeout(self.now);
+            }
+            self.now = end;
+            self.commands()
+        }
+    }
+
+    fn want(streams: &[StreamId]) -> Command {
+        Command::Want(streams.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_stream_is_wanted_while_a_call_takes_it() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.takes(1, &[AUDIO_OPUS]), [want(&[AUDIO_OPUS])]);
+        let start = Command::Bitrate { stream: VIDEO_H264, bps: limits().start };
+        assert_eq!(bench.takes(2, &[VIDEO_H264]), [start, want(&[VIDEO_H264, AUDIO_OPUS])]);
+        assert_eq!(bench.takes(2, &[]), [want(&[AUDIO_OPUS])], "held");
+        assert_eq!(bench.takes(2, &[VIDEO_H264]), [want(&[VIDEO_H264, AUDIO_OPUS])], "resumed");
+        let peer = Address::from("a|1");
+        let end = EndReason::Ended.into();
+        let left = Event::Left { call: CallId(2), peer, takes: BTreeSet::new(), end };
+        assert_eq!(bench.event(&left), [want(&[AUDIO_OPUS])]);
+        assert!(bench.feeding.set_streams(&[], bench.now));
+        assert_eq!(bench.commands(), [want(&[])], "the source has ended");
+    }
+
+    #[test]
+    fn the_slowest_network_sets_the_bitrate() {
+        let mut bench = Bench::new();
+        bench.takes(1, &[VIDEO_H264]);
+        bench.takes(2, &[VIDEO_H264]);
+        let rate = |commands: Vec<Command>| match commands.last() {
+            Some(Command::Bitrate { stream: VIDEO_H264, bps }) => Some(*bps),
+            _ => None,
+        };
+        let estimate = |call, bps| Event::Estimate { call: CallId(call), bps };
+        bench.event(&estimate(1, 4_000_000));
+        assert_eq!(rate(bench.pass(Duration::from_secs(3))), Some(3_400_000));
+        let down = bench.event(&estimate(2, 1_000_000));
+        assert_eq!(rate(down), Some(850_000));
+        bench.takes(2, &[]);
+        assert_eq!(rate(bench.pass(Duration::from_secs(30))), Some(3_400_000), "it takes no video now");
+    }
+
+    #[test]
+    fn key_frame_requests_of_all_calls_are_merged() {
+        let mut bench = Bench::new();
+        bench.takes(1, &[VIDEO_H264]);
+        let wanted = |call| Event::KeyFrameWanted {
+            call: CallId(call),
+            stream: VIDEO_H264,
+            reason: KeyFrameReason::Loss,
+        };
+        assert_eq!(bench.event(&wanted(1)), [Command::KeyFrame(VIDEO_H264)]);
+        assert_eq!(bench.event(&wanted(2)), []);
+        assert_eq!(bench.event(&wanted(1)), []);
+        assert_eq!(bench.pass(Duration::from_secs(1)), [Command::KeyFrame(VIDEO_H264)]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Calls of others, for a program to accept or reject.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+use super::conversation::Conversation;
+use super::shared::Shared;
+use crate::call::body::{End, EndReason};
+use crate::call::{CallError, CallId};
+use crate::proto::Address;
+use crate::rtc::Directions;
+
+/// The calls of other peers, from [`Calling::incoming`](super::Calling::incoming). Dropping it declines those to come.
+pub struct Incoming(pub(super) Pin<Box<smol::channel::Receiver<IncomingCall>>>);
+
+impl Stream for Incoming {
+    type Item = IncomingCall;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<IncomingCall>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}
+
+/// A peer is calling. After 30 s without a decision the call ends with the reason `timeout`. Dropping it declines.
+pub struct IncomingCall {
+    shared: Arc<Shared>,
+    call: CallId,
+    peer: Address,
+    data: String,
+    decided: bool,
+}
+
+impl IncomingCall {
+    pub(super) fn new(shared: &Arc<Shared>, call: CallId, peer: Address, data: String) -> IncomingCall {
+        IncomingCall { shared: shared.clone(), call, peer, data, decided: false }
+    }
+
+    /// Identifies the call.
+    pub fn id(&self) -> CallId {
+        self.call
+    }
+
+    /// The caller's address.
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// The caller's data, as JSON.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// Accepts the call. The caller's offer says what it would send and receive; less of it may be granted.
+    ///
+    /// # Errors
+    ///
+    /// The call has ended: the caller hung up, or waited too long.
+    pub fn accept(mut self, grant: Directions) -> Result<Conversation, CallError> {
+        self.decided = true;
+        self.shared.accept(self.call, grant)
+    }
+
+    /// Rejects the call with a reason for the caller, for instance [`EndReason::Busy`].
+    pub fn reject(mut self, end: impl Into<End>) {
+        self.decided = true;
+        self.shared.reject(self.call, end.into());
+    }
+}
+
+impl Drop for IncomingCall {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.shared.reject(self.call, EndReason::Declined.into());
+        }
+    }
+}
+
+impl fmt::Debug for IncomingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingCall")
+            .field("call", &self.call)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

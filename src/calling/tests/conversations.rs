@@ -1,0 +1,180 @@
+//! Calls from their beginning to their end, in each direction, on good networks and bad ones.
+
+use std::time::Duration;
+
+use super::world::{NAMES, Network, World, both, expected, ms};
+use crate::call::body::EndReason;
+use crate::calling::{Event, Input};
+use crate::media::Codec;
+use crate::media::Kind::{self, Audio, Video};
+use crate::rtc::{Directions, Received};
+
+#[test]
+fn each_direction_and_both() {
+    let sends = || Directions::new([Audio, Video], []);
+    let receives = || Directions::new([], [Audio, Video]);
+    let audio = || Directions::new([Audio], [Audio]);
+    let all = [both(), sends(), receives(), audio(), Directions::new([Video], [Audio])];
+    for caller in &all {
+        for grant in &all {
+            let mut world = World::new();
+            world.grant = Some(grant.clone());
+            world.call(0, caller.clone());
+            let wishes = [caller.clone(), grant.clone()];
+            let flows = expected(&wishes);
+            world.run(ms(500));
+            let name = format!("{caller:?} calls {grant:?}");
+            if flows.iter().all(|kinds| kinds.is_empty()) {
+                assert_eq!(world.end(0).as_deref(), Some("bad-description"), "{name}");
+                continue;
+            }
+            assert_eq!(world.flowing(), flows, "{name}");
+        }
+    }
+}
+
+/// What arrived was sent, and in that order.
+fn compare(world: &World, n: usize, codec: Codec) -> usize {
+    let (frames, sent) = (&world.peers[n].frames, &world.peers[1 - n].sent);
+    let mut at = 0;
+    let mut count = 0;
+    for frame in frames.iter().filter(|frame| frame.codec == codec) {
+        let found = sent[at..].iter().position(|data| *data == frame.data);
+        at += found.expect("it was sent, after the one before") + 1;
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_call_survives_networks_with_loss_reordering_and_delay() {
+    for (loss, delay, jitter) in [
+        (0.0, 10, 0),
+        (0.05, 20, 10),
+        (0.05, 100, 60),
+        (0.2, 20, 10),
+        (0.2, 100, 40),
+        (0.0, 200, 0),
+        (0.02, 30, 150),
+    ] {
+        let mut world = World::seeded(7);
+        world.network = Network { loss: 0.0, delay: ms(delay), jitter: ms(jitter) };
+        world.call(0, both());
+        world.run(ms(3000));
+        // DTLS waits for seconds before it repeats what was lost.
+        world.network.loss = loss;
+        let name = format!("loss {loss}, {delay} ms, jitter {jitter} ms");
+        assert!(world.peers.iter().all(|peer| peer.connected), "{name}");
+        for round in 0..10 {
+            let n = round % 2;
+            world.set(n, Directions::new([], []));
+            world.run(ms(300));
+            world.set(n, both());
+            world.run(ms(1000));
+        }
+        world.peers.iter_mut().for_each(|peer| peer.frames.clear());
+        world.run(ms(10_000));
+        for n in [0, 1] {
+            let (video, audio) = (compare(&world, n, Codec::H264), compare(&world, n, Codec::Opus));
+            // Of 500 each. Audio is not sent again.
+            let (least_video, least_audio) = match loss {
+                0.2 => (120, 330),
+                _ => (350, 420),
+            };
+            assert!(video > least_video && audio > least_audio, "{name}, {n}: {video}, {audio}");
+            let peer = &world.peers[n];
+            assert_eq!(peer.core.fanout.totals().panics, 0, "{name}");
+            assert_ne!(
+                peer.core.stats(peer.call.expect("it goes on")).expect("its session").received,
+                Received::default()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_call_that_nobody_answers_ends_after_thirty_seconds() {
+    let mut world = World::new();
+    world.grant = None;
+    world.call(0, both());
+    world.run(ms(29_900));
+    assert_eq!((world.end(0), world.end(1)), (None, None));
+    world.run(ms(300));
+    assert_eq!((world.end(0).as_deref(), world.end(1).as_deref()), (Some("timeout"), Some("timeout")));
+}
+
+#[test]
+fn a_call_that_is_rejected_ends_with_the_code() {
+    let mut world = World::new();
+    world.grant = None;
+    world.call(0, both());
+    world.run(ms(100));
+    let Some(Event::Incoming { call, peer, data }) = world.peers[1].events.first().cloned() else {
+        panic!("it rings: {:?}", world.peers[1].events)
+    };
+    assert_eq!((peer.as_str(), data.as_str()), (NAMES[0], "{}"));
+    world.peers[1].core.reject(call, EndReason::NotAllowed.into(), world.now).expect("it rings");
+    world.run(ms(100));
+    assert_eq!(world.end(0).as_deref(), Some("not-allowed"));
+}
+
+#[test]
+fn either_side_hangs_up() {
+    for n in [0, 1] {
+        let mut world = World::new();
+        world.call(0, both());
+        world.run(ms(1000));
+        world.hang_up(n);
+        world.run(ms(100));
+        assert_eq!((world.end(0).as_deref(), world.end(1).as_deref()), (Some("ended"), Some("ended")));
+        assert!(world.peers.iter().all(|peer| peer.wanted.is_empty()), "no encoder runs for nobody");
+    }
+}
+
+#[test]
+fn the_bitrate_follows_what_the_network_carries() {
+    let mut world = World::new();
+    world.call(0, both());
+    world.run(ms(20_000));
+    for peer in &world.peers {
+        assert!(peer.bitrate > 1_000_000, "{}", peer.bitrate);
+        assert!(peer.keys_made < 12, "{} key frames", peer.keys_made);
+    }
+}
+
+#[test]
+fn streams_that_come_later_are_offered() {
+    let mut world = World::new();
+    for peer in &mut world.peers {
+        peer.feeding.set_streams(&[], world.now);
+        peer.core.change_streams(&[], true, world.now);
+    }
+    // Both would send, and have nothing to send.
+    let streams = [crate::media::StreamInfo::new(crate::media::AUDIO_OPUS, Codec::Opus)];
+    world.peers[1].feeding.set_streams(&streams, world.now);
+    world.peers[1].core.change_streams(&streams, true, world.now);
+    world.call(0, both());
+    world.run(ms(1000));
+    let none = || Vec::<Kind>::new();
+    assert_eq!(world.flowing().map(|kinds| kinds.into_iter().collect::<Vec<_>>()), [vec![Audio], none()]);
+    world.peers[0].feeding.set_streams(&streams, world.now);
+    world.peers[0].core.change_streams(&streams, true, world.now);
+    assert_eq!(
+        world.flowing().map(|kinds| kinds.into_iter().collect::<Vec<_>>()),
+        [vec![Audio], vec![Audio]]
+    );
+    world.peers[1].feeding.set_streams(&[], world.now);
+    world.peers[1].core.change_streams(&[], true, world.now);
+    assert_eq!(world.flowing().map(|kinds| kinds.into_iter().collect::<Vec<_>>()), [none(), vec![Audio]]);
+}
+
+#[test]
+fn a_peer_that_vanishes_ends_the_call() {
+    let mut world = World::new();
+    world.call(0, both());
+    world.run(ms(1000));
+    world.network.loss = 1.0;
+    world.peers[1].core.handle_input(Input::PeerGone { address: NAMES[0] }, world.now);
+    world.run(Duration::from_secs(12));
+    assert_eq!(world.end(1).as_deref(), Some("vanished"));
+}

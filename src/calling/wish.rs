@@ -1,0 +1,74 @@
+//! What a program wants of a call: what it sends and receives, less what is muted or held.
+
+use std::collections::BTreeSet;
+
+use crate::media::Kind;
+use crate::rtc::Directions;
+
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    directions: Directions,
+    muted: BTreeSet<Kind>,
+    held: bool,
+}
+
+impl Wish {
+    pub(super) fn new(directions: Directions) -> Wish {
+        Wish { directions, muted: BTreeSet::new(), held: false }
+    }
+
+    /// What is to be sent and received now.
+    pub(super) fn directions(&self) -> Directions {
+        if self.held {
+            return Directions { send: BTreeSet::new(), receive: BTreeSet::new() };
+        }
+        let Directions { send, receive } = &self.directions;
+        Directions { send: send.difference(&self.muted).copied().collect(), receive: receive.clone() }
+    }
+
+    /// Whether the call is for receiving, too, when nothing is held.
+    pub(super) fn receives(&self) -> bool {
+        !self.directions.receive.is_empty()
+    }
+
+    pub(super) fn set(&mut self, directions: Directions) {
+        self.directions = directions;
+    }
+
+    pub(super) fn mute(&mut self, kind: Kind, muted: bool) {
+        if muted {
+            self.muted.insert(kind);
+        } else {
+            self.muted.remove(&kind);
+        }
+    }
+
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Kind::{Audio, Video};
+
+    #[test]
+    fn what_is_muted_and_held_comes_back() {
+        let all = Directions::new([Audio, Video], [Audio, Video]);
+        let mut wish = Wish::new(all.clone());
+        wish.mute(Video, true);
+        assert_eq!(wish.directions(), Directions::new([Audio], [Audio, Video]));
+        wish.hold(true);
+        assert_eq!(wish.directions(), Directions::new([], []));
+        assert!(wish.receives());
+        wish.mute(Video, false);
+        wish.mute(Audio, true);
+        wish.hold(false);
+        assert_eq!(wish.directions(), Directions::new([Video], [Audio, Video]));
+        wish.set(Directions::new([Audio], [Video]));
+        assert_eq!(wish.directions(), Directions::new([], [Video]));
+        wish.mute(Audio, false);
+        assert_eq!(wish.directions(), Directions::new([Audio], [Video]));
+    }
+}
