@@ -123,7 +123,7 @@ impl Program {
 
     /// Whether a frame is one that was pushed here.
     fn made(&self, frame: &Frame) -> bool {
-        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|data| *data == frame.data)
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).contains(&frame.data)
     }
 
     fn address(&self) -> String {

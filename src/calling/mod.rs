@@ -28,7 +28,7 @@
 //! | `offers` | limits the cost of callers' offers |
 //! | `renegotiation` | our own offers in calls that go on |
 //! | `seat` | what `core` and `admission` know about a call |
-//! | `handle`, `conversation`, `incoming` | what a program has of them |
+//! | `handle`, `conversation`, `incoming`, `play` | what a program has of them |
 //! | `wish` | what it wants of one |
 //! | `feeding` | what calls ask of the source that they send |
 //! | `shared`, `driver`, `line`, `feeder` | the task between client, UDP port, source and core, and what it hands over |
@@ -52,6 +52,8 @@ mod incoming;
 #[cfg(feature = "calls")]
 mod line;
 mod offers;
+#[cfg(all(feature = "calls", feature = "gst"))]
+mod play;
 #[cfg(feature = "calls")]
 mod renegotiation;
 mod seat;
