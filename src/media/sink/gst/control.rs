@@ -388,6 +388,7 @@ impl Control {
             muted: self.settings.muted,
             orders: self.orders.clone(),
             tap: self.tap.clone(),
+            shared: self.shared.clone(),
         };
         let orders = self.orders.clone();
         let thread = std::thread::Builder::new().name("symple-play-open".into());

@@ -13,6 +13,7 @@ use super::control::{News, Order};
 use super::decoders::{caps, window};
 use super::fault::{self, Target};
 use super::settings::{Audio, Video, system};
+use super::{Shared, picture};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{Codec, Kind};
 
@@ -70,6 +71,7 @@ pub(super) struct Plan {
     pub muted: bool,
     pub orders: Sender<Order>,
     pub tap: Option<Tap>,
+    pub shared: Arc<Shared>,
 }
 
 /// An open pipeline. Dropping it closes the output, which may block.
@@ -102,6 +104,11 @@ impl Lane {
         let source =
             source.map_err(|_| MediaError::new(ErrorKind::BadSettings, "`source` is a reserved name"))?;
         source.set_caps(Some(&caps(plan.codec)));
+        if let Target::Video(Video::Pictures) = plan.target
+            && let Some(sink) = pipeline.by_name("output").and_downcast::<gst_app::AppSink>()
+        {
+            picture::deliver(&sink, plan.shared.clone());
+        }
         let volume = pipeline.by_name("volume");
         let first = listen(&pipeline, plan);
         let lane = Lane {
@@ -251,6 +258,7 @@ fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
             ("v4l2sink name=output", Some(("device", path.to_string_lossy().into_owned())))
         }
         Target::Video(Video::Element { launch }) => (launch.as_str(), None),
+        Target::Video(Video::Pictures) => (picture::SINK, None),
         Target::Video(_) => (window()?, None),
         Target::Audio(Audio::Device { name }) => {
             let (system, device) = system(name)

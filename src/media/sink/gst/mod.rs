@@ -21,7 +21,7 @@
 //! Video and audio have a pipeline each, so neither waits for the other's device, on one clock:
 //!
 //! ```text
-//! frames ─ playout ─┬─ appsrc ─ (h264parse) ─ decoder ─ videoconvert ─ window │ V4L2 device │ elements
+//! frames ─ playout ─┬─ appsrc ─ (h264parse) ─ decoder ─ videoconvert ─ window │ V4L2 device │ elements │ the program
 //!                   └─ appsrc ─ opusdec ─ audioconvert ─ audioresample ─ volume ─ speaker │ elements
 //! ```
 //!
@@ -33,6 +33,7 @@ mod decoders;
 mod devices;
 mod fault;
 mod lane;
+mod picture;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use std::time::Duration;
 
 use self::control::{Control, Order};
 pub use self::devices::{AudioDevice, Direction, audio_devices};
+pub use self::picture::Picture;
 pub use self::settings::{Audio, Settings, Video};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{Frame, Kind, StreamId};
@@ -152,6 +154,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     listener: Option<Listener>,
+    viewer: Option<picture::Viewer>,
     stats: Stats,
     /// Pushed, and not taken by the control thread.
     frames: usize,
@@ -276,6 +279,12 @@ impl Playback {
     /// Replaces the listener before it.
     pub fn on(&self, listener: impl Fn(Event) + Send + Sync + 'static) {
         self.inner.shared.lock().listener = Some(Arc::new(listener));
+    }
+
+    /// Calls `viewer` with each decoded frame when it is time to show it, if [`Settings::video`] is [`Video::Pictures`], on
+    /// a thread of the player. While it blocks, newer frames replace those that wait. Replaces the viewer before it.
+    pub fn on_picture(&self, viewer: impl Fn(Picture) + Send + Sync + 'static) {
+        self.inner.shared.lock().viewer = Some(Arc::new(viewer));
     }
 
     /// Sets the volume: 0.0 is silent, 1.0 is unchanged, 10.0 is the most.

@@ -26,6 +26,8 @@ pub enum Video {
         /// Such as `videoscale ! kmssink`.
         launch: String,
     },
+    /// To the program, which gets them from [`Playback::on_picture`](super::Playback::on_picture) and shows them itself.
+    Pictures,
     /// Nowhere: video frames are ignored.
     None,
 }

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::*;
-use crate::media::source::gst::CaptureSettings;
+use crate::media::source::gst::{CaptureSettings, pattern};
 use crate::media::source::{Command, Source, SourceEvent};
 use crate::media::{AUDIO_OPUS, Codec, VIDEO_H264, VIDEO_VP8};
 
@@ -307,6 +307,27 @@ fn video_waits_for_a_key_frame_in_each_codec() {
         bench.event("the first frame", |event| matches!(event, Event::Playing { kind: Kind::Video }));
         let stats = bench.until("30 frames", |stats| stats.shown >= 30);
         assert!(stats.undecodable >= 5, "{stats:?}");
+    }
+}
+
+#[test]
+fn pictures_reach_the_program() {
+    let bench = Bench::start(Settings { video: Video::Pictures, ..settings(true, false) });
+    let (sender, pictures) = mpsc::channel();
+    bench.playback().on_picture(move |picture| _ = sender.send(picture));
+    let (_source, frames) = pattern(Codec::H264);
+    let playback = bench.playback().clone();
+    std::thread::spawn(move || frames.into_iter().for_each(|frame| playback.push(&frame)));
+    let mut last = None;
+    for _ in 0..20 {
+        let picture = pictures.recv_timeout(PATIENCE).expect("it plays");
+        let (width, height) = (picture.width(), picture.height());
+        assert_eq!((width, height, picture.rgba().len()), (320, 180, 320 * 180 * 4));
+        let green: Vec<u8> = picture.rgba().iter().skip(1).step_by(4).copied().collect();
+        let burned = pattern::read(&green, width, width, height).expect("the pattern");
+        assert!(last.is_none_or(|last| burned.frame.wrapping_sub(last) < 100), "{burned:?} after {last:?}");
+        assert_ne!(Some(burned.frame), last, "each is new");
+        last = Some(burned.frame);
     }
 }
 
