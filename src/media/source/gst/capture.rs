@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -77,6 +77,7 @@ pub(super) fn build(
     match &settings.source {
         Location::Test => {
             burn_into(&capture.video, settings, counter.clone());
+            mark_in(&capture.audio);
             found(Found::Video);
             found(Found::Audio);
             return Ok(capture);
@@ -205,7 +206,7 @@ fn test(settings: &CaptureSettings) -> Result<Capture, MediaError> {
          video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
          tee name=video allow-not-linked=true \
          audiotestsrc is-live=true wave=sine freq=440 volume=0.2 samplesperbuffer=480 ! \
-         audio/x-raw,rate=48000,channels=2 ! tee name=audio allow-not-linked=true"
+         audio/x-raw,format=S16LE,rate=48000,channels=2 ! tee name=audio allow-not-linked=true"
     ))
 }
 
@@ -304,6 +305,22 @@ fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<Atomic
         if let Some(mut map) = info.buffer_mut().and_then(|buffer| buffer.make_mut().map_writable().ok()) {
             let number = counter.fetch_add(1, Ordering::Relaxed);
             pattern::burn(&mut map, width, height, number, SystemTime::now());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Marks full seconds in the tone, by the clock of the frames.
+fn mark_in(tee: &gst::Element) {
+    let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let now = pad.parent_element().and_then(|tee| tee.current_running_time());
+        if let Some(buffer) = info.buffer_mut()
+            && let Some((pts, now)) = buffer.pts().zip(now)
+            && let Ok(mut map) = buffer.make_mut().map_writable()
+        {
+            let age = Duration::from_nanos(now.nseconds().saturating_sub(pts.nseconds()));
+            pattern::mark(&mut map, 2, 48_000, SystemTime::now() - age);
         }
         gst::PadProbeReturn::Ok
     });

@@ -29,6 +29,8 @@
 //! }
 //! ```
 //!
+//! The tone is twice as loud in the first 100 ms of each second of the same clock, so that lip sync can be seen and heard.
+//!
 //! The same values are printed below as text: `12:34:56.789 #1234`, in UTC. A square of faint noise in the lower right
 //! corner makes an encoder use its full bitrate, as a camera's video would; plain bars need almost nothing.
 
@@ -104,6 +106,24 @@ pub(super) fn burn(i420: &mut [u8], width: usize, height: usize, frame: u32, now
     // Grey chroma, or the blocks and the text would have the bars' colours.
     for plane in chroma.chunks_exact_mut(chroma_size).take(2) {
         plane[..bottom.div_ceil(2) * chroma_stride].fill(128);
+    }
+}
+
+/// How long a full second is marked in the tone.
+const MARK: Duration = Duration::from_millis(100);
+
+/// Doubles the samples in the first 100 ms of each second. `begins` is the time of the first.
+pub(super) fn mark(samples: &mut [u8], channels: usize, rate: u32, begins: SystemTime) {
+    let since = begins.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let count = |time: Duration| (time.as_nanos() * u128::from(rate) / 1_000_000_000) as u32;
+    let first = count(Duration::from_nanos(since.subsec_nanos().into()));
+    for (number, frame) in (first..).zip(samples.chunks_exact_mut(2 * channels.max(1))) {
+        if number % rate < count(MARK) {
+            for sample in frame.chunks_exact_mut(2) {
+                let louder = i16::from_le_bytes([sample[0], sample[1]]).saturating_mul(2);
+                sample.copy_from_slice(&louder.to_le_bytes());
+            }
+        }
     }
 }
 
@@ -184,6 +204,24 @@ mod tests {
                 assert_eq!(read(&picture, stride, width, height), Some(expected), "{width}x{height}");
             }
         }
+    }
+
+    #[test]
+    fn the_tone_is_louder_at_full_seconds() {
+        let at = |ms: u64| UNIX_EPOCH + Duration::from_millis(1_000_000 + ms);
+        // From when on, and which of ten samples, a tenth of a second apart, are louder.
+        let table = [(0, &[0][..]), (950, &[1]), (100, &[9]), (99, &[0])];
+        for (ms, louder) in table {
+            let mut samples = [100i16; 20].map(i16::to_le_bytes).concat();
+            mark(&mut samples, 2, 10, at(ms));
+            let found: Vec<i16> =
+                samples.chunks_exact(4).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+            let expected: Vec<i16> = (0..10).map(|n| if louder.contains(&n) { 200 } else { 100 }).collect();
+            assert_eq!(found, expected, "{ms}");
+        }
+        let mut loudest = i16::MAX.to_le_bytes();
+        mark(&mut loudest, 1, 48_000, at(0));
+        assert_eq!(i16::from_le_bytes(loudest), i16::MAX);
     }
 
     #[test]
