@@ -26,4 +26,6 @@ mod tls;
 #[cfg(all(feature = "redis", target_os = "linux"))]
 mod two_servers;
 mod watch;
+#[cfg(all(feature = "calls", feature = "camera-gst"))]
+mod watch_calls;
 mod world;

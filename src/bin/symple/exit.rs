@@ -8,7 +8,7 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// What was asked for does not exist.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "calls"))]
     No = 1,
     /// The command line is wrong.
     Usage = 64,

@@ -1,4 +1,9 @@
-//! `symple watch`: what a peer sees, one line per event.
+//! `symple watch`: what a peer sees, one line per event; or what another peer sends, by a call.
+
+#[cfg(all(feature = "calls", feature = "gst"))]
+mod play;
+#[cfg(feature = "calls")]
+mod receive;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use symple::Client;
 use symple::client::{Config, End, Event};
+#[cfg(all(feature = "calls", feature = "gst"))]
+use symple::media::playback;
 use symple::net::Roots;
 use symple::proto::{Address, DEFAULT_PORT, Object, Peer, Token, valid_user};
 
@@ -27,6 +34,14 @@ struct Settings {
     attempts: Option<u32>,
     count: Option<u64>,
     json: bool,
+    #[cfg(feature = "calls")]
+    receive: Option<String>,
+    #[cfg(feature = "calls")]
+    file: Option<PathBuf>,
+    #[cfg(all(feature = "calls", feature = "gst"))]
+    play: Option<String>,
+    #[cfg(all(feature = "calls", feature = "gst"))]
+    outputs: playback::Settings,
     log: log::LevelFilter,
 }
 
@@ -42,6 +57,14 @@ impl Default for Settings {
             attempts: None,
             count: None,
             json: false,
+            #[cfg(feature = "calls")]
+            receive: None,
+            #[cfg(feature = "calls")]
+            file: None,
+            #[cfg(all(feature = "calls", feature = "gst"))]
+            play: None,
+            #[cfg(all(feature = "calls", feature = "gst"))]
+            outputs: playback::Settings::default(),
             log: log::LevelFilter::Error,
         }
     }
@@ -96,6 +119,35 @@ const TABLE: &[Setting<Settings>] = &[
         "Give up after this many failed attempts in a row. Default: never",
         |s: &mut S, v| set(&mut s.attempts, count(v, 1).map(|n| u32::try_from(n).ok())),
     ),
+    #[cfg(all(feature = "calls", feature = "gst"))]
+    Setting::new("play", "NAME", "Call this peer, and play its video and audio", |s: &mut S, v| {
+        set(&mut s.play, text(v).map(Some))
+    }),
+    #[cfg(all(feature = "calls", feature = "gst"))]
+    Setting::new(
+        "video_output",
+        "OUTPUT",
+        "Where to show video: window (the default), none, a device such as /dev/video10, or elements of GStreamer",
+        |s: &mut S, v| set(&mut s.outputs.video, parsed(v)),
+    ),
+    #[cfg(all(feature = "calls", feature = "gst"))]
+    Setting::new(
+        "audio_output",
+        "OUTPUT",
+        "Where to play audio: default, none, a name that `symple devices` lists, or elements of GStreamer",
+        |s: &mut S, v| set(&mut s.outputs.audio, parsed(v)),
+    ),
+    #[cfg(feature = "calls")]
+    Setting::new(
+        "receive",
+        "NAME",
+        "Call this peer, and print once a second what arrived of its video and audio",
+        |s: &mut S, v| set(&mut s.receive, text(v).map(Some)),
+    ),
+    #[cfg(feature = "calls")]
+    Setting::new("file", "FILE", "With --receive: write the H.264 to this file", |s: &mut S, v| {
+        set(&mut s.file, text(v).map(|file| Some(file.into())))
+    }),
     Setting::new("log", "LEVEL", "off, error (the default), warn, info, debug or trace", |s: &mut S, v| {
         set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
     }),
@@ -115,15 +167,33 @@ It connects as a peer and prints who is online, who joins and leaves, and every 
 Every flag is also an environment variable: --token is SYMPLE_TOKEN.
 ";
 
+#[cfg(all(feature = "calls", feature = "gst"))]
+const CALLS: &str = "
+With --play or --receive it calls a peer instead, by its user or its address user|id:
+  symple watch --play camera                    in a window and by the speaker
+  symple watch --receive camera --file a.h264   counts, and a file that players understand
+Ctrl-C hangs up.
+";
+#[cfg(all(feature = "calls", not(feature = "gst")))]
+const CALLS: &str = "
+With --receive it calls a peer instead, by its user or its address user|id:
+  symple watch --receive camera --file a.h264   counts, and a file that players understand
+Ctrl-C hangs up.
+";
+#[cfg(not(feature = "calls"))]
+const CALLS: &str = "";
+
 /// Runs the command.
 pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let takes = Takes { config: false, check: false, words: 1 };
     let Some(loaded) = files::load("watch", TABLE, takes, args)? else {
-        return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], ""));
+        return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], CALLS));
     };
     logger::start(loaded.settings.log);
     loaded.warn_of_open_secrets(TABLE);
     let settings = loaded.settings;
+    #[cfg(feature = "calls")]
+    let wanted = wanted(&settings)?;
     let local = format!("ws://127.0.0.1:{DEFAULT_PORT}");
     let url = loaded.line.words.first().unwrap_or(&local);
     let rooms = if settings.rooms.is_empty() { vec!["public".into()] } else { settings.rooms };
@@ -140,7 +210,43 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         let pem = std::fs::read(&file).map_err(Failure::of(FailureKind::NoInput, file.display()))?;
         client.trust(Roots::Pem(pem));
     }
+    #[cfg(feature = "calls")]
+    if let Some(wanted) = wanted {
+        return receive::run(&client, wanted);
+    }
     watch(&client, settings.json, settings.count)
+}
+
+/// Whom to call, if that is wanted.
+#[cfg(feature = "calls")]
+fn wanted(settings: &Settings) -> Result<Option<receive::Wanted>, Failure> {
+    let usage = |words: &str| Err(Failure::new(FailureKind::Usage, words));
+    if settings.file.is_some() && settings.receive.is_none() {
+        return usage("--file needs --receive");
+    }
+    #[cfg(feature = "gst")]
+    if let Some(peer) = settings.play.clone() {
+        let outputs = settings.outputs.clone();
+        if settings.receive.is_some() {
+            return usage("use either --play or --receive");
+        }
+        if outputs.video == playback::Video::None && outputs.audio == playback::Audio::None {
+            return usage("nothing would be played: both outputs are none");
+        }
+        return Ok(Some(receive::Wanted { peer, then: receive::Then::Play(outputs) }));
+    }
+    let then = receive::Then::Count { file: settings.file.clone(), json: settings.json };
+    Ok(settings.receive.clone().map(|peer| receive::Wanted { peer, then }))
+}
+
+/// The failure for a connection that has ended for good.
+fn failure(why: &End) -> Failure {
+    match why {
+        End::Refused { message } => {
+            Failure::new(FailureKind::NoPermission, format!("refused by the server: {message}"))
+        }
+        why => Failure::new(FailureKind::Unavailable, why.to_string()),
+    }
 }
 
 fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failure> {
@@ -150,10 +256,7 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
         let outcome = match &event {
             // Intended: a signal, --count, or stdout was closed.
             Event::Ended { why: End::Closed } => return,
-            Event::Ended { why: End::Refused { message } } => {
-                Err(Failure::new(FailureKind::NoPermission, format!("refused by the server: {message}")))
-            }
-            Event::Ended { why } => Err(Failure::new(FailureKind::Unavailable, why.to_string())),
+            Event::Ended { why } => Err(failure(why)),
             _ if left == Some(0) => return,
             event => {
                 let line = if as_json { json_of(event) } else { words_of(event) };
