@@ -1,4 +1,4 @@
-//! The examples as people run them: `hello` and `desktop` connect to the server of `server`, and exchange messages.
+//! The examples as people run them: `hello` and `terminal` connect to the server of `server`, and exchange messages.
 #![cfg(all(feature = "client", feature = "server", feature = "tls"))]
 
 use std::io::{BufRead, BufReader, Write};
@@ -101,33 +101,33 @@ fn clients_of_the_server_example_exchange_messages() {
     let stranger = Example::start("hello", &[&url, "alice"], &[]);
     assert!(stranger.says("ended").contains("Authentication failed"));
 
-    let mut desktop = Example::start("desktop", &[&url, "bob", "builder"], &[]);
-    desktop.says("I am bob, in bob, public");
-    desktop.says("alice is here");
+    let mut terminal = Example::start("terminal", &[&url, "bob", "builder"], &[]);
+    terminal.says("I am bob, in bob, public");
+    terminal.says("alice is here");
     hello.says("bob is here");
-    desktop.says("alice says \"hello\"");
-    desktop.types("say alice how are you");
-    desktop.says("1 got it");
+    terminal.says("alice says \"hello\"");
+    terminal.types("say alice how are you");
+    terminal.says("1 got it");
     hello.says("bob says \"how are you\"");
-    desktop.types("say public hello all");
-    desktop.says("2 got it");
-    desktop.types("say nobody anything");
-    desktop.says("not delivered (nobody-there)");
-    desktop.types("ask nobody lens zoom 2");
-    desktop.says("no reply (nobody-there)");
+    terminal.types("say public hello all");
+    terminal.says("2 got it");
+    terminal.types("say nobody anything");
+    terminal.says("not delivered (nobody-there)");
+    terminal.types("ask nobody lens zoom 2");
+    terminal.says("no reply (nobody-there)");
 
-    // Two desktops of one user send commands to each other.
-    let mut second = Example::start("desktop", &[&url, "bob"], &[("SYMPLE_TOKEN", "builder")]);
+    // Two terminals of one user send commands to each other.
+    let mut second = Example::start("terminal", &[&url, "bob"], &[("SYMPLE_TOKEN", "builder")]);
     second.says("I am bob");
-    desktop.says("bob is here");
-    desktop.types("ask bob desktop ping");
-    desktop.says("bob replies null");
-    desktop.types("ask bob desktop dance {\"how\":\"slowly\"}");
-    desktop.says("bob refuses with status 501");
-    desktop.types("cameras");
-    desktop.says("0 cameras");
+    terminal.says("bob is here");
+    terminal.types("ask bob terminal ping");
+    terminal.says("bob replies null");
+    terminal.types("ask bob terminal dance {\"how\":\"slowly\"}");
+    terminal.says("bob refuses with status 501");
+    terminal.types("cameras");
+    terminal.says("0 cameras");
     second.types("quit");
     second.says("ended: closed by this client");
-    desktop.says("bob is gone");
+    terminal.says("bob is gone");
     assert!(second.child.wait().expect("it ends").success());
 }

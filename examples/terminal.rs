@@ -1,4 +1,4 @@
-//! A desktop client on tokio: lists the cameras that are online, sends messages with receipts, and sends commands.
+//! A client on tokio, in a terminal: lists the cameras that are online, sends messages with receipts, and sends commands.
 //!
 //! Arguments: the server's address, a user, a token (or SYMPLE_TOKEN). Then it reads lines:
 //!
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().unwrap_or_else(|| "ws://127.0.0.1:4500".into());
-    let user = arguments.next().unwrap_or_else(|| "desktop".into());
+    let user = arguments.next().unwrap_or_else(|| "terminal".into());
     let token = arguments.next().or_else(|| std::env::var("SYMPLE_TOKEN").ok()).map(Token::new);
     let client = Client::new(&url, Config { token, rooms: vec!["public".into()], ..Config::new(user) })?;
     let handle = client.clone();
@@ -69,7 +69,7 @@ fn hear(client: &Client, event: Event) {
             let from = message.from().map_or("somebody", |from| from.user());
             println!("{from} says {}", message.raw("data").unwrap_or("nothing"));
         }
-        // A desktop replies to commands too.
+        // A person replies to commands too.
         Event::Command { command } => {
             let known = command.get::<String>("action").ok().flatten().as_deref() == Some("ping");
             let status = if known { Status::OK } else { Status(501) };
