@@ -16,11 +16,12 @@ one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concur
 needs-test-board := tests/firmware
 needs-size := tests/small
 needs-fuzz := fuzz
-absent = $(strip $(foreach target,test-board size fuzz,$(if $(wildcard $(needs-$(target))/),,$(target))))
+needs-test-desktop := examples/desktop
+absent = $(strip $(foreach target,test-board size fuzz test-desktop,$(if $(wildcard $(needs-$(target))/),,$(target))))
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-heal test-interop board \
-  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-heal setup-interop setup-size setup-fuzz \
-  in-repository-test-board in-repository-size in-repository-fuzz
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-desktop test-hostile test-heal test-interop board \
+  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-desktop setup-heal setup-interop setup-size setup-fuzz \
+  in-repository-test-board in-repository-size in-repository-fuzz in-repository-test-desktop
 
 help:
 	@echo 'make run       start a camera at http://127.0.0.1:$(PORT)/; open it in a browser'
@@ -33,6 +34,7 @@ help:
 	@echo 'make test-all  run those and the long ones'
 	@echo 'make board BOARD=generic-arm64   build the program and a .deb for a board; see boards/README.md'
 	@echo 'make test-board  run tests cross-built for 64-bit ARM in an emulator'
+	@echo 'make test-desktop  click in the desktop example on a virtual display, and look at its pixels'
 	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
 	@echo 'make test-heal   break networks, servers and sources while a browser watches, and measure until it sees the picture again'
 	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
@@ -46,10 +48,10 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-in-repository-test-board in-repository-size in-repository-fuzz: in-repository-%:
+in-repository-test-board in-repository-size in-repository-fuzz in-repository-test-desktop: in-repository-%:
 	@[ -d "$(needs-$*)" ] || { echo 'make $*: needs the repository; $(needs-$*) is not part of the package' >&2; exit 1; }
 
-test-all: in-repository-test-board in-repository-size in-repository-fuzz test test-board test-packages test-machine test-hostile test-heal test-interop fuzz size
+test-all: in-repository-test-board in-repository-size in-repository-fuzz in-repository-test-desktop test test-board test-packages test-machine test-desktop test-hostile test-heal test-interop fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -79,6 +81,12 @@ test-machine: setup-machine
 	@tests/machine/camera
 	@tests/machine/vicodec
 	@node --test $(one_by_one) tests/machine/*.test.mjs
+
+# The desktop example, a package of its own, in a window of a virtual display.
+test-desktop: in-repository-test-desktop setup-desktop
+	@$(cargo) build --locked --features program,camera-gst --bin symple
+	@SYMPLE=$$(realpath $${CARGO_TARGET_DIR:-target})/debug/symple \
+	  $(cargo) test --locked --manifest-path examples/desktop/Cargo.toml -- --nocapture
 
 # Attacks on a camera, each kind for longer than in `make test`, with figures.
 test-hostile: setup-test
@@ -124,6 +132,9 @@ setup-packages:
 
 setup-machine:
 	$(setup) machine
+
+setup-desktop:
+	$(setup) desktop
 
 setup-heal:
 	$(setup) heal
