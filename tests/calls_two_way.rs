@@ -401,7 +401,8 @@ fn the_example_calls_and_is_called() {
     });
     let test = std::env::current_exe().expect("this test");
     let built = test.parent().and_then(|deps| deps.parent()).expect("a folder of the build");
-    let file = |who: &str| std::env::temp_dir().join(format!("symple-call-{who}-{}.h264", std::process::id()));
+    let file =
+        |who: &str| std::env::temp_dir().join(format!("symple-call-{who}-{}.h264", std::process::id()));
     let start = |who: &str, whom: &[&str]| {
         Command::new(built.join("examples").join("call"))
             .args([&url, who])

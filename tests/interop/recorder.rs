@@ -19,7 +19,7 @@ use futures_lite::StreamExt;
 use futures_lite::future::{or, zip};
 use serde_json::json;
 use smol::channel::{Receiver, unbounded};
-use symple::calling::{Calling, FrameEvent, Settings, Watch};
+use symple::calling::{Calling, FrameEvent, Settings, Conversation};
 use symple::client::{Config, Event};
 use symple::media::{Frame, Kind};
 use symple::net::{ClientEvent, ServerConfig};
@@ -98,7 +98,7 @@ fn main() {
 
 impl Recorder {
     async fn run(mut self, lines: Receiver<String>) {
-        let mut watch: Option<Watch> = None;
+        let mut watch: Option<Conversation> = None;
         let mut timer = smol::Timer::interval(TELL_EVERY);
         loop {
             let frame = async {
@@ -135,7 +135,7 @@ impl Recorder {
         }
     }
 
-    fn obey(&mut self, line: &str, watch: &mut Option<Watch>) {
+    fn obey(&mut self, line: &str, watch: &mut Option<Conversation>) {
         let words: Vec<&str> = line.split(' ').collect();
         match (&words[..], &watch) {
             (["watch", user, kinds], _) => {
@@ -183,12 +183,12 @@ impl Recorder {
         count.breaks += u64::from(frame.discontinuity);
     }
 
-    fn tell(&mut self, watch: Option<&Watch>) {
+    fn tell(&mut self, watch: Option<&Conversation>) {
         self.frames.flush().and_then(|()| self.index.flush()).expect("room");
         let of = |count: &Count| json!({ "frames": count.frames, "keys": count.keys, "bytes": count.bytes, "breaks": count.breaks });
         let counts: serde_json::Map<_, _> =
             self.counts.iter().map(|(codec, count)| (codec.clone(), of(count))).collect();
-        let stats = watch.and_then(Watch::stats).map(|stats| {
+        let stats = watch.and_then(Conversation::stats).map(|stats| {
             let got = stats.received;
             json!({
                 "connected": stats.connected, "packets": got.packets, "bytes": got.bytes, "frames": got.frames,

@@ -299,6 +299,7 @@ impl World {
                     pts: now - start,
                     duration: Duration::ZERO,
                     discontinuity: false,
+                    encoding: None,
                     data,
                 };
                 peer.feeding.handle_frame(&frame, now);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_lite::future::or;
 use smol::channel::{Receiver, unbounded};
-use symple::calling::Watch;
+use symple::calling::Conversation;
 use symple::media::Kind;
 use symple::media::error::{ErrorKind, MediaError};
 use symple::media::playback::{Event, Playback, Settings, Video};
@@ -14,7 +14,7 @@ use crate::exit::{self, Failure, FailureKind};
 
 /// Plays until the call ends, the window is closed, or a signal comes.
 pub(super) async fn play(
-    watch: &mut Watch,
+    watch: &mut Conversation,
     peer: &str,
     settings: Settings,
     stopped: &Receiver<()>,

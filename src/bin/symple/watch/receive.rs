@@ -12,7 +12,7 @@ use smol::Timer;
 use smol::channel::{Receiver, bounded};
 use symple::Client;
 use symple::call::body::{End, EndReason};
-use symple::calling::{Calling, FrameEvent, Watch};
+use symple::calling::{Calling, Conversation, FrameEvent};
 use symple::client::Event;
 #[cfg(feature = "gst")]
 use symple::media::playback;
@@ -175,13 +175,13 @@ enum Next {
 }
 
 async fn count(
-    watch: &mut Watch,
+    watch: &mut Conversation,
     peer: &str,
     file: Option<PathBuf>,
     json: bool,
     stopped: &Receiver<()>,
 ) -> Result<(), Failure> {
-    let cannot = |path: &PathBuf| Failure::of(FailureKind::CantCreate, path.display());
+    let cannot = |path: &PathBuf| Failure::of(FailureKind::CantCreate, path.display().to_string());
     let mut file = match file {
         Some(path) => Some((File::create(&path).map_err(cannot(&path))?, path)),
         None => None,
