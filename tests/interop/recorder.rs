@@ -19,7 +19,7 @@ use futures_lite::StreamExt;
 use futures_lite::future::{or, zip};
 use serde_json::json;
 use smol::channel::{Receiver, unbounded};
-use symple::calling::{Calling, FrameEvent, Settings, Conversation};
+use symple::calling::{Calling, Conversation, FrameEvent, Settings};
 use symple::client::{Config, Event};
 use symple::media::{Frame, Kind};
 use symple::net::{ClientEvent, ServerConfig};
