@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::conversation::Conversation;
 use super::core::Core;
@@ -172,6 +173,8 @@ impl Calling {
             candidates,
             max_sessions: usize::MAX,
             max_bitrate: bitrates.enough(),
+            // People answer each other: no audio waits for more of it.
+            audio_packet: Duration::ZERO,
             ..rtc::Config::default()
         };
         let config = Config {
