@@ -44,6 +44,12 @@ pub(super) struct Pair {
     datagrams: u64,
     /// Each datagram whose number this divides is lost.
     pub(super) lose: u64,
+    /// The datagrams of a hundred that chance loses, and that are overtaken by those of the next 30 ms.
+    pub(super) loss: u64,
+    pub(super) late: u64,
+    /// How long they take.
+    pub(super) latency: Duration,
+    chance: u64,
     pub(super) pictures: u64,
 }
 
@@ -90,7 +96,19 @@ impl Pair {
     pub(super) fn new() -> Pair {
         let now = Instant::now();
         let peers = [Peer::new(1, now), Peer::new(2, now)];
-        Pair { now, start: now, peers, wire: BTreeMap::new(), datagrams: 0, lose: u64::MAX, pictures: 0 }
+        Pair {
+            now,
+            start: now,
+            peers,
+            wire: BTreeMap::new(),
+            datagrams: 0,
+            lose: u64::MAX,
+            loss: 0,
+            late: 0,
+            latency: ms(15),
+            chance: 1,
+            pictures: 0,
+        }
     }
 
     /// The first one calls the second one; what each would do.
@@ -106,20 +124,30 @@ impl Pair {
         Ok(pair)
     }
 
+    fn below(&mut self, end: u64) -> u64 {
+        self.chance =
+            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.chance >> 33) % end
+    }
+
     pub(super) fn drain(&mut self, n: usize) {
-        let peer = &mut self.peers[n];
         loop {
-            while let Some(transmit) = peer.fanout.poll_transmit(self.now) {
+            while let Some(transmit) = self.peers[n].fanout.poll_transmit(self.now) {
                 for datagram in transmit.datagrams() {
                     self.datagrams += 1;
                     // What connects is not lost.
                     if self.datagrams > 40 && self.datagrams.is_multiple_of(self.lose) {
                         continue;
                     }
-                    let at = self.now + ms(15);
+                    let (lost, late) = (self.below(100) < self.loss, self.below(100) < self.late);
+                    if lost {
+                        continue;
+                    }
+                    let at = self.now + self.latency + if late { ms(30) } else { ms(0) };
                     self.wire.insert((at, self.datagrams), (1 - n, transmit.path.local, datagram.to_vec()));
                 }
             }
+            let peer = &mut self.peers[n];
             match peer.fanout.poll_output() {
                 Output::Timeout(at) => {
                     peer.deadline = at;
