@@ -138,9 +138,15 @@ impl Plan {
         // What goes on keeps its place before anything new looks for one.
         let known = |plan: &Plan, s: &Section| plan.settled.slots.find(&s.mid).is_some();
         let order: Vec<bool> = remote.sections.iter().map(|s| known(&plan, s)).collect();
+        let goes_on = |kind| {
+            let sections = remote.sections.iter().zip(&order);
+            sections.into_iter().any(|(s, known)| *known && s.reachable && s.kind.media() == Some(kind))
+        };
+        let mut anew: Vec<media::Kind> =
+            [media::Kind::Audio, media::Kind::Video].into_iter().filter(|kind| !goes_on(*kind)).collect();
         for turn in [true, false] {
             for (i, s) in remote.sections.iter().enumerate().filter(|(i, _)| order[*i] == turn) {
-                plan.fates[i] = plan.fate(s, supply, &mut free);
+                plan.fates[i] = plan.fate(s, supply, &mut anew, &mut free);
             }
         }
         let ours: Vec<&str> = supply.streams(media::Kind::Video).map(|stream| words(stream.codec)).collect();
@@ -279,34 +285,38 @@ impl Plan {
         }
     }
 
-    fn fate(&mut self, s: &Section, supply: &Supply, free: &mut Vec<usize>) -> Fate {
-        let kind = match s.kind {
-            Kind::Audio => media::Kind::Audio,
-            Kind::Video => media::Kind::Video,
-            Kind::Other => return Fate::Decline,
-        };
-        if !s.reachable {
-            return Fate::Decline;
-        }
+    /// What becomes of a section; of kinds that are `anew` no section goes on.
+    fn fate(
+        &mut self,
+        s: &Section,
+        supply: &Supply,
+        anew: &mut Vec<media::Kind>,
+        free: &mut Vec<usize>,
+    ) -> Fate {
+        let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline };
         let settled = *self.settled.of(kind);
-        let found = supply.codecs(kind).find_map(|(stream, codec, level)| {
-            let choice = match settled {
-                // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
-                Some(c) => {
-                    let again = |f: &Format| f.pt == c.pt && is_named(f, codec) && f.fmtp.is_empty();
-                    let same = |f: &Format| f.pt == c.pt && matches(f, codec);
-                    (c.codec == codec && s.formats.iter().any(|f| same(f) || again(f))).then_some(c)
-                }
-                None => choose(s, codec, level),
-            };
-            Some((stream, choice?))
-        });
+        // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
+        let as_before = || {
+            let c = settled?;
+            let again = |f: &Format| f.pt == c.pt && is_named(f, c.codec) && f.fmtp.is_empty();
+            let same = |f: &Format| f.pt == c.pt && matches(f, c.codec);
+            let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
+            s.formats.iter().any(|f| same(f) || again(f)).then_some((stream, c))
+        };
+        let chosen = || {
+            supply.codecs(kind).find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
+        };
+        // Where all sections of a kind are over nothing of theirs binds a new one: Chromium has numbers of its own for it.
+        let is_free = settled.is_none() || anew.contains(&kind);
+        let Some((stream, choice)) = as_before().or_else(|| is_free.then(chosen).flatten()) else {
+            return Fate::Decline;
+        };
         let slots = &mut self.settled.slots;
-        let Some((stream, choice)) = found else { return Fate::Decline };
         let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
             return Fate::Decline;
         };
-        self.settled.of(kind).get_or_insert(choice);
+        *self.settled.of(kind) = Some(choice);
+        anew.retain(|other| *other != kind);
         let direction = self.direction(s, kind, stream, supply);
         let sends = stream.filter(|_| direction.sends());
         Fate::Use(Use { slot, choice, sends, receives: direction.receives(), declined: false })

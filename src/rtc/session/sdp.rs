@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::direction::Direction;
+use crate::media;
 use crate::rtc::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
@@ -29,6 +30,17 @@ pub(in crate::rtc) enum Kind {
     Video,
     /// Data channels and whatever else: declined.
     Other,
+}
+
+impl Kind {
+    /// The media of a section, if it is any.
+    pub(in crate::rtc) fn media(self) -> Option<media::Kind> {
+        match self {
+            Kind::Audio => Some(media::Kind::Audio),
+            Kind::Video => Some(media::Kind::Video),
+            Kind::Other => None,
+        }
+    }
 }
 
 /// How ICE and DTLS are reached; one for all sections that are used, which are bundled.

@@ -1,13 +1,14 @@
 //! Sessions that receive: from a browser, and from a fan-out like our own.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use str0m::media::{Direction, MediaKind, MediaTime};
 
 use super::pair::{BOTH, CALL, Pair, Peer, directions};
 use super::world::{World, ms, picture};
 use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamId, VIDEO_H264, VIDEO_VP8};
-use crate::rtc::{Directions, Event, Refusal};
+use crate::rtc::{Config, Directions, Event, Fanout, Refusal};
 
 #[test]
 fn a_browser_sends_and_each_frame_comes() {
@@ -303,4 +304,68 @@ fn a_rough_network_is_watched_through() {
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// A description with these sections: its lines after `a=mid`, by `m=` line and mid.
+fn page(version: u32, setup: &str, sections: &[(&str, &str, &str)]) -> String {
+    let live: String = sections
+        .iter()
+        .filter(|(line, ..)| !line.contains(" 0 "))
+        .map(|(_, mid, _)| format!(" {mid}"))
+        .collect();
+    let mut sdp =
+        format!("v=0\r\no=- 7 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE{live}\r\n");
+    for (line, mid, more) in sections {
+        sdp += &format!(
+            "m={line}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\n\
+             a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\na=mid:{mid}\r\na=rtcp-mux\r\n{more}",
+            ["AB"; 32].join(":"),
+        );
+    }
+    sdp
+}
+
+/// A page that stops its video and adds it again has numbers of its own for the new section: those of our offer, which
+/// the old one had, belong to nothing any more.
+#[test]
+fn a_section_in_a_place_that_was_left_may_have_other_payload_types() {
+    let now = Instant::now();
+    let mut fanout = Fanout::new(Config::default(), now);
+    fanout.set_directions(CALL, directions(&[], &BOTH));
+    let offer = fanout.offer(CALL, now).expect("something is taken");
+    let mids: Vec<&str> = offer.sdp.lines().filter_map(|line| line.strip_prefix("a=mid:")).collect();
+    let audio = |direction| format!("a={direction}\r\na=rtpmap:111 opus/48000/2\r\n");
+    let h264 = |pt: u8, direction| {
+        format!(
+            "a={direction}\r\na=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
+             a=rtcp-fb:{pt} nack\r\na=rtcp-fb:{pt} nack pli\r\na=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n",
+            rtx = pt + 1,
+        )
+    };
+    let sound = audio("sendonly");
+    let line = "audio 9 UDP/TLS/RTP/SAVPF 111";
+    let answer = page(
+        1,
+        "active",
+        &[(line, mids[0], &sound), ("video 9 UDP/TLS/RTP/SAVPF 96 97", mids[1], &h264(96, "sendonly"))],
+    );
+    fanout.answer(CALL, &answer, now).expect("agreed");
+    let mut offers = |version, video: (&str, &str, &str)| {
+        let offer = page(version, "actpass", &[(line, mids[0], &sound), video]);
+        fanout.accept(CALL, &offer, now).expect("a renegotiation").sdp
+    };
+    let stopped = offers(2, ("video 0 UDP/TLS/RTP/SAVPF 96", mids[1], "a=inactive\r\n"));
+    assert!(stopped.contains("m=video 0 "));
+    for (version, mid, pt) in [(3, "0", 103), (5, "1", 109)] {
+        let added = offers(
+            version,
+            (&format!("video 9 UDP/TLS/RTP/SAVPF {pt} {}", pt + 1), mid, &h264(pt, "sendrecv")),
+        );
+        let video = added.split("m=").find(|section| section.starts_with("video")).expect("a section");
+        assert!(!video.starts_with("video 0 ") && video.contains("a=recvonly\r\n"), "{video}");
+        assert!(video.contains(&format!("a=rtpmap:{pt} H264/90000\r\n")), "{video}");
+        // While it goes on a number keeps its meaning.
+        let other = offers(version + 1, ("video 9 UDP/TLS/RTP/SAVPF 120 121", mid, &h264(120, "sendrecv")));
+        assert!(other.contains("m=video 0 "), "{other}");
+    }
 }
