@@ -31,6 +31,9 @@ pub enum FrameEvent {
     },
 }
 
+/// Bytes of a stream that wait for a reader: two seconds at 64 Mbit/s. Whoever sends to us chooses the size of its frames.
+const MAX_BYTES: usize = 16 << 20;
+
 /// What waits for one reader. When a stream has no room left, all its waiting frames are dropped, since a gap spoils
 /// every frame up to the next key frame anyway.
 pub(crate) struct ReaderQueue {
@@ -42,6 +45,7 @@ pub(crate) struct ReaderQueue {
 #[derive(Default)]
 struct Lane {
     waiting: usize,
+    bytes: usize,
     /// A key frame has come since the start or the last loss.
     whole: bool,
     lost: u64,
@@ -60,7 +64,8 @@ impl ReaderQueue {
     pub(crate) fn push(&mut self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
         let ReaderQueue { events, lanes, .. } = self;
         let lane = lanes.entry(frame.stream).or_default();
-        if lane.waiting >= self.capacity {
+        let size = frame.data.len();
+        if lane.waiting >= self.capacity || (lane.waiting > 0 && lane.bytes + size > MAX_BYTES) {
             // Losses that were not read become one, and of formats the newest is enough: nothing grows while nobody reads.
             let (mut lost, mut newest) = (0, None);
             events.retain(|event| match event {
@@ -79,7 +84,7 @@ impl ReaderQueue {
                 _ => true,
             });
             events.extend(newest.map(|info| FrameEvent::Stream { info }));
-            (lane.lost, lane.waiting, lane.whole) = (lane.lost + lost, 0, false);
+            (lane.lost, lane.waiting, lane.bytes, lane.whole) = (lane.lost + lost, 0, 0, false);
         }
         if !lane.whole && !frame.key {
             // Frames before the first key frame do not count as lost.
@@ -96,6 +101,7 @@ impl ReaderQueue {
             events.push_back(FrameEvent::Stream { info: *info });
         }
         lane.waiting += 1;
+        lane.bytes += size;
         events.push_back(FrameEvent::Frame { frame: frame.clone() });
         true
     }
@@ -109,7 +115,10 @@ impl ReaderQueue {
     pub(crate) fn pop(&mut self) -> Option<FrameEvent> {
         let event = self.events.pop_front()?;
         if let FrameEvent::Frame { frame } = &event {
-            self.lanes.entry(frame.stream).and_modify(|lane| lane.waiting -= 1);
+            self.lanes.entry(frame.stream).and_modify(|lane| {
+                lane.waiting -= 1;
+                lane.bytes -= frame.data.len();
+            });
         }
         Some(event)
     }
@@ -189,6 +198,22 @@ mod tests {
             }
             assert_eq!((taken(&mut queue).as_str(), done), (expected, last), "{pushes}");
         }
+    }
+
+    #[test]
+    fn large_frames_are_bounded_by_their_bytes() {
+        let mut queue = ReaderQueue::new(100);
+        let data: Arc<[u8]> = vec![7; 4 << 20].into();
+        let large = |key| Frame { key, data: data.clone(), ..frame('K', 0) };
+        let pushed: Vec<bool> = (0..7).map(|n| queue.push(&large(n == 0 || n == 6), None)).collect();
+        assert_eq!(pushed, [true, true, true, true, false, false, true]);
+        let waiting = queue.events.iter().filter(|event| matches!(event, FrameEvent::Frame { .. })).count();
+        assert_eq!((waiting, queue.lanes[&VIDEO_H264].bytes), (1, 4 << 20));
+        while queue.pop().is_some() {}
+        assert_eq!(queue.lanes[&VIDEO_H264].bytes, 0);
+        // One that is larger than all that may wait still comes.
+        let huge = Frame { data: vec![7; MAX_BYTES + 1].into(), ..frame('K', 0) };
+        assert!(queue.push(&huge, None) && queue.pop().is_some());
     }
 
     #[test]
