@@ -1,7 +1,8 @@
 //! Watches whoever sends, and records it: a server and a program that calls, in one process, controlled by lines on its
 //! standard input. For the tests in which other WebRTC stacks send to us.
 //!
-//! LISTEN and PORT are the address of the server, and of the UDP port; DIR is where records go. Lines: `watch USER KINDS`,
+//! LISTEN and PORT are the address of the server, and of the UDP port; SERVER is the URL of another server, if that is to
+//! be used; DIR is where records go. Lines: `watch USER KINDS`,
 //! KINDS being `audio,video` or one of them; `key`, for a key frame of each video stream; `hangup`.
 //!
 //! `DIR/frames` has each frame, behind its length in four bytes; `DIR/index` has a line for each: its codec, whether it
@@ -60,12 +61,15 @@ fn main() {
     let dir = PathBuf::from(var("DIR").expect("DIR is set"));
     env_logger::init();
     let listen = SocketAddr::new(ip, port);
-    let server = Server::bind(ServerConfig::listen([listen])).expect("the port is free");
+    let elsewhere = var("SERVER");
+    let server =
+        elsewhere.is_none().then(|| Server::bind(ServerConfig::listen([listen])).expect("a free port"));
 
     // Senders look for a camera in the room.
     let data = [("peerType".to_owned(), "camera".into())].into_iter().collect();
     let config = Config { rooms: vec!["public".into()], data, ..Config::new("recorder") };
-    let client = Client::new(&format!("ws://{listen}/"), config).expect("an address");
+    let client =
+        Client::new(&elsewhere.unwrap_or_else(|| format!("ws://{listen}/")), config).expect("an address");
     let mut settings = Settings::default();
     settings.listen = listen;
     let create = |name| BufWriter::new(File::create(dir.join(name)).expect("DIR can be written to"));
@@ -80,8 +84,12 @@ fn main() {
     let mut events = client.events(64);
     let online = async move {
         while let Some(event) = events.next().await {
-            if let ClientEvent::Event { event: Event::Online { .. } } = event {
-                println!("online");
+            match event {
+                ClientEvent::Event { event: Event::Online { .. } } => println!("online"),
+                ClientEvent::Event { event: Event::PeerAdded { peer } } => {
+                    println!("{}", json!({ "saw": "peer", "user": peer.user }));
+                }
+                _ => {}
             }
         }
     };
@@ -92,7 +100,13 @@ fn main() {
         }
     });
     let calling = recorder.calling.clone();
-    let drivers = zip(zip(server.run(), client.run()), zip(calling.run(), online));
+    let serving = async {
+        match &server {
+            Some(server) => server.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    let drivers = zip(zip(serving, client.run()), zip(calling.run(), online));
     smol::block_on(or(recorder.run(lines), async { _ = drivers.await }));
 }
 

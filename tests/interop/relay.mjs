@@ -42,9 +42,10 @@ export class SignallingRelay {
   #rewrite(by, message) {
     const { data } = message;
     if (!this.relay || !data || typeof data !== 'object') return message;
-    if (typeof data.sdp === 'string') {
-      const lines = data.sdp.split(/\r?\n/).map((line) => (line.startsWith('a=candidate:') ? this.relay.candidate(by, line) : line));
-      data.sdp = lines.filter((line) => line !== undefined).join('\r\n');
+    // An init may bring an offer.
+    for (const described of [data, data.offer].filter((one) => typeof one?.sdp === 'string')) {
+      const lines = described.sdp.split(/\r?\n/).map((line) => (line.startsWith('a=candidate:') ? this.relay.candidate(by, line) : line));
+      described.sdp = lines.filter((line) => line !== undefined).join('\r\n');
     }
     if (message.subtype === 'call:candidate' && data.candidate) {
       data.candidate = this.relay.candidate(by, data.candidate);
@@ -73,12 +74,18 @@ class Relay {
   /** The share of the camera's datagrams that do not arrive, and of the viewers'. */
   loss = 0;
   lossBack = 0;
-  /** The share of the camera's datagrams that arrive `LATE` ms after those behind them. */
+  /** The share of the camera's datagrams that arrive `LATE` ms after those behind them, and of the viewers'. */
   late = 0;
+  lateBack = 0;
+  /** How long all datagrams take, each way, in ms. */
+  delay = 0;
   /** The number of the camera's datagrams that did not arrive, did, and did late. */
   lost = 0;
   passed = 0;
   overtaken = 0;
+  /** The same of the viewers'. */
+  lostBack = 0;
+  passedBack = 0;
   /** The size of the camera's largest datagram, in bytes. */
   largest = 0;
   /** Whether the viewer sent an ICE check from a new port, and whether it answered the camera's check there. */
@@ -113,13 +120,25 @@ class Relay {
 
   #out(key, datagram) {
     if (!this.#senders.has(key)) this.#senders.set(key, this.#sender(key));
-    if (this.#chance() < this.lossBack) return;
+    if (this.#chance() < this.lossBack) return this.lostBack++;
+    this.passedBack++;
     // STUN has 0 to 3 in its first byte (RFC 7983); a Binding success response is 0x0101 (RFC 8489, 5).
     if (this.#old.length && datagram[0] < 4) {
       this.checked = true;
       this.proven ||= datagram.readUInt16BE(0) === 0x0101 && this.#asked.has(transaction(datagram));
     }
-    this.#senders.get(key).send(datagram, this.camera.port, this.camera.host, () => {});
+    const sender = this.#senders.get(key);
+    return this.#pass(() => sender.send(datagram, this.camera.port, this.camera.host, () => {}), this.lateBack);
+  }
+
+  /** Sends after the delay, or some later than that. Returns whether it is overtaken. */
+  #pass(send, late) {
+    const overtaken = this.#chance() < late;
+    const ms = this.delay + (overtaken ? LATE : 0);
+    // The relay may be closed by then.
+    if (ms) setTimeout(() => this.open && send(), ms);
+    else send();
+    return overtaken;
   }
 
   #sender(key) {
@@ -130,11 +149,8 @@ class Relay {
       if (this.#old.length && datagram.readUInt16BE(0) === 0x0001) this.#asked.add(transaction(datagram));
       if (this.#chance() < this.loss) return this.lost++;
       this.passed++;
-      const pass = () => this.socket.send(datagram, Number(port), address, () => {});
-      if (this.#chance() >= this.late) return pass();
-      this.overtaken++;
-      // The relay may be closed by then.
-      return setTimeout(() => this.open && pass(), LATE);
+      if (this.#pass(() => this.socket.send(datagram, Number(port), address, () => {}), this.late)) this.overtaken++;
+      return undefined;
     });
     sender.bind(0, this.camera.host);
     return sender;

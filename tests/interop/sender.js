@@ -17,14 +17,34 @@
       pen.fillRect((n * 7) % width, (n * 3) % height, width / 6, height / 6);
     }, LOOP);
     const [track] = canvas.captureStream(25).getVideoTracks();
-    return { track, flash: () => (white = 3), stop: () => clearInterval(timer) };
+    // Drawn at once, so that a tone can begin with it.
+    const flash = () => {
+      white = 3;
+      pen.fillStyle = '#fff';
+      pen.fillRect(0, 0, width, height);
+    };
+    return { track, flash, stop: () => clearInterval(timer) };
+  }
+
+  /** Silence, and `beep` for 100 ms. */
+  function tone() {
+    const context = new AudioContext();
+    const [source, gain, out] = [context.createOscillator(), context.createGain(), context.createMediaStreamDestination()];
+    gain.gain.value = 0;
+    source.connect(gain).connect(out);
+    source.start();
+    const beep = () => {
+      gain.gain.setValueAtTime(0.9, context.currentTime);
+      gain.gain.setValueAtTime(0, context.currentTime + 0.1);
+    };
+    return { track: out.stream.getAudioTracks()[0], beep };
   }
 
   class Sender {
     seen = { called: 0, states: [], ended: undefined, faults: [] };
 
-    constructor(url, user, { kinds = ['audio', 'video'], codecs = [], size = [640, 360], drawn: draws = false, bitrate } = {}) {
-      Object.assign(this, { kinds, codecs, size, draws, bitrate, queue: Promise.resolve(), answers: [] });
+    constructor(url, user, { kinds = ['audio', 'video'], codec, size = [640, 360], drawn: draws = false, beeps = false } = {}) {
+      Object.assign(this, { kinds, codec, size, draws, beeps, queue: Promise.resolve(), answers: [] });
       const socket = this.socket = new WebSocket(url);
       socket.onopen = () => this.send({ type: 'auth', user, rooms: ['public'] });
       socket.onmessage = ({ data }) => {
@@ -52,7 +72,6 @@
         await this.pc.setLocalDescription(await this.pc.createAnswer());
         this.signal('call:answer', { type: 'answer', sdp: this.pc.localDescription.sdp });
         await this.ready();
-        if (this.bitrate) await this.limit(this.bitrate);
       } else if (subtype === 'call:answer') {
         await this.pc.setRemoteDescription({ type: 'answer', sdp: data.sdp });
         await this.ready();
@@ -88,8 +107,12 @@
         this.picture = drawn(width, height);
         this.tracks.video = this.picture.track;
       }
+      if (this.beeps) {
+        this.tone = tone();
+        this.tracks.audio = this.tone.track;
+      }
       const wish = {
-        audio: this.kinds.includes('audio'),
+        audio: this.kinds.includes('audio') && !this.beeps,
         video: this.kinds.includes('video') && !this.draws && { width, height, frameRate: 30 },
       };
       if (wish.audio || wish.video) {
@@ -101,17 +124,22 @@
 
     add(kind, track) {
       const sender = this.pc.addTrack(track);
+      if (kind !== 'video' || !this.codec) return;
       const transceiver = this.pc.getTransceivers().find((one) => one.sender === sender);
-      if (kind === 'video' && this.codecs.length) {
-        const all = RTCRtpSender.getCapabilities('video').codecs;
-        const rank = ({ mimeType }) => this.codecs.indexOf(mimeType.replace('video/', ''));
-        const wanted = all.filter((codec) => rank(codec) >= 0).sort((a, b) => rank(a) - rank(b));
-        transceiver.setCodecPreferences([...wanted, ...all.filter(({ mimeType }) => /rtx$/.test(mimeType))]);
-      }
-      return transceiver;
+      const wanted = ({ mimeType }) => [`video/${this.codec}`, 'video/rtx'].includes(mimeType);
+      transceiver.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(wanted));
     }
 
-    transceiver(kind) { return this.pc.getTransceivers().find((one) => one.sender.track?.kind === kind || one.receiver.track.kind === kind); }
+    /** Encodes with the codec from now on, if the browser lets one choose: others that were offered may come as well. */
+    async encode(codec) {
+      const { sender } = this.transceiver('video');
+      const parameters = sender.getParameters();
+      const found = parameters.codecs.find(({ mimeType }) => mimeType === `video/${codec}`);
+      for (const encoding of parameters.encodings) encoding.codec = found;
+      await sender.setParameters(parameters);
+    }
+
+    transceiver(kind) { return this.pc.getTransceivers().find((one) => one.currentDirection !== 'stopped' && one.receiver.track.kind === kind); }
 
     /** Offers what has changed; resolves with the answer. */
     async negotiate(options) {
@@ -131,11 +159,34 @@
       return this.negotiate();
     }
 
-    async limit(bps) {
+    /** Stops the section of a kind. */
+    stop(kind) {
+      this.transceiver(kind).stop();
+      return this.negotiate();
+    }
+
+    /** Sends a drawn picture where nothing is sent so far. */
+    again(kind, width, height) {
+      this.picture?.stop();
+      this.picture = drawn(width, height, 240);
+      this.add(kind, this.picture.track);
+      return this.negotiate();
+    }
+
+    /** Encodes no further frame. */
+    async still() {
       const { sender } = this.transceiver('video');
-      const parameters = sender.getParameters();
-      for (const encoding of parameters.encodings) encoding.maxBitrate = bps;
-      await sender.setParameters(parameters);
+      await sender.replaceTrack(null);
+      await sleep(300);
+    }
+
+    /** Flashes and beeps at once, so often. */
+    async marks(count, ms) {
+      for (let n = 0; n < count; n++) {
+        this.picture.flash();
+        this.tone.beep();
+        await sleep(ms);
+      }
     }
 
     /** Another picture, of another size, in the camera's place. */

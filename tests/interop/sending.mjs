@@ -26,13 +26,22 @@ assert not missing, missing`]);
 
 /** A program that watches and records, and what stands between it and who sends. */
 export class Recorder {
-  static async start(s, { relay } = {}) {
+  /** `relay`: datagrams go by a relay; `camera`: the port of the camera that it calls, if it is not itself the server. */
+  static async start(s, { relay, camera } = {}) {
     const port = await freePort();
     const self = new Recorder();
     self.dir = s.dir;
-    self.program = await s.example('recorder', { env: { LISTEN: HOST, PORT: String(port), DIR: s.dir }, ready: /^online/ });
-    self.between = await SignallingRelay.start(s, { host: HOST, port }, { relay });
-    self.relay = self.between.relay;
+    const env = { LISTEN: HOST, PORT: String(port), DIR: s.dir };
+    const meet = async (port) => {
+      self.between = await SignallingRelay.start(s, { host: HOST, port }, { relay });
+      self.relay = self.between.relay;
+    };
+    if (camera) {
+      await meet(camera);
+      env.SERVER = self.between.url;
+    }
+    self.program = await s.example('recorder', { env, ready: /^online/ });
+    if (!camera) await meet(port);
     return self;
   }
 
@@ -43,6 +52,12 @@ export class Recorder {
   get ended() { return this.#lines.findLast(({ saw }) => saw === 'ended'); }
 
   watch(user, kinds = 'audio,video') { this.program.tell(`watch ${user} ${kinds}`); }
+
+  /** Waits until somebody is there, and calls. */
+  async calls(user, kinds) {
+    await until(`${user} is online`, () => this.#lines.some((line) => line.saw === 'peer' && line.user === user));
+    this.watch(user, kinds);
+  }
 
   /** Waits until this many more frames of a codec have come: returns how long that took in ms. */
   async frames(codec, more, { within = 20_000 } = {}) {
@@ -80,12 +95,47 @@ export class Recorder {
     });
   }
 
+  /** The recorded frames of a codec, as buffers. */
+  data(codec) {
+    const all = readFileSync(`${this.dir}/frames`);
+    let at = 0;
+    return this.index().map((frame) => {
+      const begin = at + 4;
+      at = begin + all.readUInt32BE(at);
+      return frame.codec === codec && all.subarray(begin, at);
+    }).filter(Boolean);
+  }
+
   /** Decodes what was recorded. */
   played() {
     const made = spawnSync('/usr/bin/python3', [here('played.py'), this.dir], { encoding: 'utf8', maxBuffer: 1 << 26 });
     assert.equal(made.status, 0, made.stderr);
     return JSON.parse(made.stdout);
   }
+}
+
+/** That all that was recorded decodes, in a size that browsers make of what they send: they scale it down to what they can. */
+export function plays(recorder, codec, size) {
+  const { [codec]: video, OPUS: audio } = recorder.played();
+  for (const [name, one] of Object.entries({ [codec]: video, OPUS: audio })) {
+    assert.ok(one, `${name} was recorded`);
+    assert.equal(one.damaged, 0, `all of ${name} decodes: ${one.words}`);
+    assert.equal(one.decoded, one.frames, `each frame of ${name} decodes`);
+  }
+  if (size) {
+    const [width, height] = size;
+    const scaled = ([w, h]) => w <= width && h <= height && Math.abs(w / h - width / height) < 0.05;
+    assert.ok(video.sizes.every(scaled), `${JSON.stringify(video.sizes)} of ${size}`);
+  }
+  return { video, audio };
+}
+
+/** The frames of a codec a second by their times, the longest time between two, and between their arrivals, in ms. */
+export function pace(index, codec) {
+  const frames = index.filter((frame) => frame.codec === codec);
+  const most = (member) => Math.round(Math.max(...frames.slice(1).map((frame, i) => frame[member] - frames[i][member])));
+  const span = frames.at(-1).pts - frames[0].pts;
+  return { frames: frames.length, fps: Math.round(((frames.length - 1) / span) * 10_000) / 10, apart: most('pts'), frozen: most('came') };
 }
 
 /**
