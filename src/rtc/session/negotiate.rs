@@ -303,14 +303,14 @@ impl Plan {
             let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
             s.formats.iter().any(|f| same(f) || again(f)).then_some((stream, c))
         };
+        // A codec may get another number: Firefox, once it offers, has its own for what we numbered. Where all sections of a
+        // kind are over, so may another codec.
+        let is_free = |codec| anew.contains(&kind) || settled.is_none_or(|c| c.codec == codec);
         let chosen = || {
-            supply.codecs(kind).find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
+            let mut codecs = supply.codecs(kind).filter(|(_, codec, _)| is_free(*codec));
+            codecs.find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
         };
-        // Where all sections of a kind are over nothing of theirs binds a new one: Chromium has numbers of its own for it.
-        let is_free = settled.is_none() || anew.contains(&kind);
-        let Some((stream, choice)) = as_before().or_else(|| is_free.then(chosen).flatten()) else {
-            return Fate::Decline;
-        };
+        let Some((stream, choice)) = as_before().or_else(chosen) else { return Fate::Decline };
         let slots = &mut self.settled.slots;
         let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
             return Fate::Decline;
