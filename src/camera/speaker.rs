@@ -37,9 +37,7 @@ impl Speaker {
                 }
             }
             Order::Close => {
-                if let Some(playback) = self.playback.take() {
-                    playback.close();
-                }
+                self.close();
                 // What it still says is about the past.
                 self.news = Arc::default();
             }
@@ -67,8 +65,21 @@ impl Speaker {
         }
     }
 
+    fn close(&mut self) {
+        if let Some(playback) = self.playback.take() {
+            playback.close();
+        }
+    }
+
     /// What became of it.
     pub(super) fn poll_news(&mut self) -> Option<News> {
         lock(&self.news).pop_front()
+    }
+}
+
+impl Drop for Speaker {
+    /// A camera that ends waits for nobody.
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `start` | | `{"mode":"half"}`, or `full`: it talks now |
 //! | `stop` | | the same |
+//! | `read` | | the same: it may talk |
 //!
 //! An error reply has a `code` and a `message`: 400 for an unknown action, 403 `not-allowed`, 404 `no-such-call` for a peer
 //! that is in no call, 503 `busy` while somebody else talks.
@@ -31,7 +32,7 @@ const NODE: &str = "camera:talk";
 /// The member of presence data.
 pub(super) const MEMBER: &str = "talk";
 
-/// Commands of one host, or user, that are answered: two for each press of a button.
+/// Commands of one host, or user, that are answered: one for each page, and two for each press of its button.
 const ALLOWED: RateLimit = RateLimit { per_second: 4, burst: 16 };
 
 /// Viewers who talk: who may, and where it is played.
@@ -109,6 +110,7 @@ pub(super) fn open(config: &mut Config) -> Result<Option<Talking>, CameraError> 
 pub(super) enum Action {
     Start,
     Stop,
+    Read,
 }
 
 /// Reads the commands.
@@ -149,7 +151,8 @@ impl Commands {
         match action.as_deref() {
             Some("start") => Ok(Action::Start),
             Some("stop") => Ok(Action::Stop),
-            _ => Err(refusal(Status::BAD_REQUEST, "bad-request", "its actions are start and stop")),
+            Some("read") => Ok(Action::Read),
+            _ => Err(refusal(Status::BAD_REQUEST, "bad-request", "its actions are start, stop and read")),
         }
     }
 }
@@ -205,10 +208,13 @@ mod tests {
     fn commands_are_start_and_stop_of_those_who_may() {
         assert_eq!(read("bob|1", r#","action":"start""#), Ok(Action::Start));
         assert_eq!(read("bob|1", r#","action":"stop","data":{"more":1}"#), Ok(Action::Stop));
+        assert_eq!(read("bob|1", r#","action":"read""#), Ok(Action::Read));
         for rest in ["", r#","action":"sing""#, r#","action":7"#] {
             assert_eq!(read("bob|1", rest), Err(400), "{rest}");
         }
-        assert_eq!(read("eve|1", r#","action":"start""#), Err(403));
+        for action in ["start", "stop", "read"] {
+            assert_eq!(read("eve|1", &format!(r#","action":"{action}""#)), Err(403));
+        }
     }
 
     #[test]

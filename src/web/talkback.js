@@ -5,8 +5,8 @@
 //     ▲                    │                                                            │
 //     └──── stop, refused, or the call is over ◀────────────────────────────────────────┘
 //
-// Sends `command` messages to the node `camera:talk`: `start` and `stop`. A camera that can be talked to has
-// `talk: { mode }` in its presence, with who talks (`by`) and why nothing is heard (`problem`).
+// Sends `command` messages to the node `camera:talk`: `read`, whether we may, `start` and `stop`. A camera that can be talked
+// to has `talk: { mode }` in its presence, with who talks (`by`) and why nothing is heard (`problem`).
 //
 // Events: changed(); said(words).
 
@@ -43,6 +43,8 @@ export class TalkBack extends Emitter {
   #microphone = null;
   /** @type {any} */
   #timer = null;
+  #asked = false; // whether we may
+  #may = false;
   #press = 0; // counts presses, so that what comes late is known as such
 
   constructor({ client, devices = navigator.mediaDevices, clock = realClock }) {
@@ -55,7 +57,7 @@ export class TalkBack extends Emitter {
   }
 
   /** 'half': the camera is not heard while one talks; 'full': it is; null where it can't be talked to. */
-  get mode() { return this.#current ? modeOf(this.#camera) : null; }
+  get mode() { return this.#may ? modeOf(this.#camera) : null; }
   /** The address of somebody else who talks. */
   get other() { return this.mode && this.#camera.by && this.#camera.by !== this.#client.address ? this.#camera.by : null; }
   /** Why nobody would hear it. */
@@ -71,6 +73,7 @@ export class TalkBack extends Emitter {
   of(current, talk) {
     this.#camera = talk && typeof talk === 'object' ? talk : {};
     if (current?.player === this.#current?.player) {
+      this.#ask();
       if (!this.mode) this.stop();
       if (this.other && this.state === 'talking') {
         // The camera heard nothing of us for a while, and somebody else asked.
@@ -82,7 +85,20 @@ export class TalkBack extends Emitter {
     this.#press += 1;
     this.state = 'quiet';
     this.#current = current;
-    if (!this.mode) this.#release();
+    this.#asked = this.#may = false;
+    if (!modeOf(this.#camera)) this.#release();
+    this.#ask();
+  }
+
+  /** Asks the camera once in each call; where no answer comes, the first press gets one. */
+  async #ask() {
+    const current = this.#current;
+    if (!current || this.#asked || !modeOf(this.#camera)) return;
+    this.#asked = true;
+    const reply = await this.#client.command(current.call.remote, { node: NODE, action: 'read' }).catch(() => null);
+    if (current !== this.#current) return;
+    this.#may = reply?.status !== 403;
+    this.emit('changed');
   }
 
   async start() {

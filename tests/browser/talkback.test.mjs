@@ -8,7 +8,7 @@ const fault = (name) => Object.assign(new Error(name), { name });
 const soon = () => new Promise((next) => setImmediate(next));
 
 /** A page with a camera on screen; what it asked for and sent is in order in `log`. */
-function world({ talk = { mode: 'half' }, reply = { status: 200, data: { mode: 'half' } }, devices } = {}) {
+async function world({ talk = { mode: 'half' }, may = 200, reply = { status: 200, data: { mode: 'half' } }, devices } = {}) {
   const w = { log: [], said: [], reply, timers: [], fail: null, tracks: [] };
   const track = () => {
     const made = Object.assign(new EventTarget(), { kind: 'audio', readyState: 'live', stop() { this.readyState = 'ended'; } });
@@ -27,6 +27,7 @@ function world({ talk = { mode: 'half' }, reply = { status: 200, data: { mode: '
     player: { send: (kind, it) => w.log.push(`send ${kind} ${it.readyState}`), pause: (kind) => w.log.push(`pause ${kind}`) },
   };
   const client = { address: 'me|1', async command(to, { node, action }) {
+    if (action === 'read') return { status: may };
     w.log.push(`${node} ${action} ${to}`);
     if (action === 'start') return w.reply;
     return { status: 200 };
@@ -35,11 +36,12 @@ function world({ talk = { mode: 'half' }, reply = { status: 200, data: { mode: '
   w.talkback = new TalkBack({ client, devices: w.devices, clock });
   w.talkback.on('said', (words) => w.said.push(words));
   w.talkback.of(w.current, talk);
+  await soon();
   return w;
 }
 
 test('the first press asks for the microphone, and the next ones are heard at once', async () => {
-  const w = world();
+  const w = await world();
   await w.talkback.start();
   assert.equal(w.talkback.state, 'talking');
   w.talkback.stop();
@@ -59,7 +61,7 @@ test('the first press asks for the microphone, and the next ones are heard at on
 });
 
 test('who lets go while the browser asks sends nothing, and is told that it is ready', async () => {
-  const w = world();
+  const w = await world();
   let allow;
   w.prompt = new Promise((next) => { allow = next; });
   const started = w.talkback.start();
@@ -74,7 +76,7 @@ test('who lets go while the browser asks sends nothing, and is told that it is r
 });
 
 test('a camera that refuses is quoted, and nothing is sent on', async () => {
-  const w = world({ reply: { status: 503, data: { code: 'busy', message: 'somebody else is talking' } } });
+  const w = await world({ reply: { status: 503, data: { code: 'busy', message: 'somebody else is talking' } } });
   await w.talkback.start();
   assert.equal(w.talkback.state, 'quiet');
   assert.equal(w.log.at(-1), 'pause audio');
@@ -83,14 +85,14 @@ test('a camera that refuses is quoted, and nothing is sent on', async () => {
 
 test('a browser that refuses is explained', async () => {
   for (const [name, words] of [['NotAllowedError', /blocked.*Allow it/], ['NotReadableError', /in use/], ['NotFoundError', /No microphone/], ['OddError', /cannot be used: OddError/]]) {
-    const w = world();
+    const w = await world();
     w.fail = name;
     await w.talkback.start();
     assert.equal(w.talkback.state, 'quiet');
     assert.match(w.said[0], words);
     assert.deepEqual(w.log, ['microphone']);
   }
-  const insecure = world({ devices: null });
+  const insecure = await world({ devices: null });
   assert.equal(insecure.talkback.refused, INSECURE);
   await insecure.talkback.start();
   assert.deepEqual(insecure.said, [INSECURE]);
@@ -98,16 +100,18 @@ test('a browser that refuses is explained', async () => {
 });
 
 test('only a camera that grants it can be talked to', async () => {
-  const w = world({ talk: null });
+  const w = await world({ talk: null });
   assert.equal(w.talkback.mode, null);
   await w.talkback.start();
   assert.deepEqual(w.log, []);
+  assert.equal((await world({ may: 403 })).talkback.mode, null, 'the button is for those who may');
+  assert.equal((await world({ may: 0 })).talkback.mode, 'half', 'who gets no answer may try');
   w.talkback.of(w.current, { mode: 'other' });
   assert.equal(w.talkback.mode, null, 'a mode of a later version');
 });
 
 test('what the camera tells is shown: who else talks, and why nobody is heard', async () => {
-  const w = world();
+  const w = await world();
   w.talkback.of(w.current, { mode: 'half', by: 'ann|2' });
   assert.equal(w.talkback.other, 'ann|2');
   w.talkback.of(w.current, { mode: 'half', by: 'me|1', problem: { code: 'no-output', message: 'the speaker is missing' } });
@@ -120,7 +124,7 @@ test('what the camera tells is shown: who else talks, and why nobody is heard', 
 });
 
 test('the end of the call, and a camera that no longer grants it, end the talk', async () => {
-  const w = world();
+  const w = await world();
   await w.talkback.start();
   w.talkback.of(w.current, {});
   await soon();
@@ -134,7 +138,7 @@ test('the end of the call, and a camera that no longer grants it, end the talk',
 });
 
 test('a microphone that is unplugged ends the talk', async () => {
-  const w = world();
+  const w = await world();
   await w.talkback.start();
   w.tracks[0].readyState = 'ended';
   w.tracks[0].dispatchEvent(new Event('ended'));

@@ -173,6 +173,7 @@ impl CameraCore {
                 talking.floor.stop(call);
                 true
             }
+            Action::Read => true,
         };
         let reply = if is_taken { talk::taken(talking.duplex) } else { talk::busy() };
         self.settle_talk(now);

@@ -113,6 +113,8 @@ fn the_audio_of_who_may_talk_is_taken_and_nobody_elses() {
         assert_eq!((answered(&world, peer, "audio"), answered(&world, peer, "video")), (audio, "sendonly"));
     }
     assert_eq!((world.command("eve|1", "start"), world.command("carol|1", "start")), (403, 404));
+    assert_eq!((world.command("eve|1", "read"), world.command("bob|1", "read")), (403, 200));
+    assert_eq!(world.talker(), None, "who asks whether it may does not talk");
 }
 
 #[test]
