@@ -35,7 +35,7 @@ globalThis.probe = (() => {
       out[entry.kind] = {
         codec: report.get(entry.codecId)?.mimeType,
         width: entry.frameWidth, height: entry.frameHeight, decoded: entry.framesDecoded,
-        bytes: entry.bytesReceived, lost: entry.packetsLost,
+        bytes: entry.bytesReceived, packets: entry.packetsReceived, lost: entry.packetsLost, at: entry.timestamp,
         energy: entry.totalAudioEnergy, samples: entry.totalSamplesReceived, concealed: entry.concealedSamples,
       };
     }
