@@ -66,7 +66,8 @@ class Peer(logging.Handler):
             # Its statistics only show one stream per receiver, and retransmissions are a stream of their own.
             streams = transceiver.receiver._RTCRtpReceiver__remote_streams.values()  # noqa: SLF001
             packets, lost = sum(each.packets_received for each in streams), sum(each.packets_lost for each in streams)
-            self.seen[transceiver.kind].update(packets=packets, lost=lost)
+            rollovers = sum(each.cycles >> 16 for each in streams)
+            self.seen[transceiver.kind].update(packets=packets, lost=lost, rollovers=rollovers)
         return self.seen
 
     def codecs(self):
