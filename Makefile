@@ -84,7 +84,7 @@ test-machine: setup-machine
 
 # The desktop example, a package of its own, in a window of a virtual display.
 test-desktop: in-repository-test-desktop setup-desktop
-	@$(cargo) build --locked --features program,camera-gst --bin symple
+	@$(cargo) build --locked --all-features --bin symple
 	@SYMPLE=$$(realpath $${CARGO_TARGET_DIR:-target})/debug/symple \
 	  $(cargo) test --locked --manifest-path examples/desktop/Cargo.toml -- --nocapture
 

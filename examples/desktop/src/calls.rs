@@ -151,7 +151,10 @@ async fn play(
 
 fn handle(client: &Client, board: &Board, event: &Event) {
     match event {
-        Event::Online { peer, .. } => board.change(|view| view.status = format!("online as {}", peer.user)),
+        Event::Online { peer, .. } => {
+            println!("online as {}", peer.user);
+            board.change(|view| view.status = format!("online as {}", peer.user));
+        }
         Event::Offline { reason, .. } => board.change(|view| view.status = format!("offline: {reason}")),
         Event::Ended { why } => board.change(|view| view.status = why.to_string()),
         Event::PeerAdded { .. } | Event::PeerUpdated { .. } | Event::PeerRemoved { .. } => {

@@ -55,7 +55,7 @@ impl Window {
         for camera in cameras {
             let address = camera.address();
             let is_watched = watched.as_ref() == Some(&address);
-            if ui.selectable_label(is_watched, &camera.name).clicked() {
+            if ui.selectable_label(is_watched, camera.name.as_str()).clicked() {
                 self.texture = None;
                 self.calls.watch((!is_watched).then_some(address));
             }

@@ -105,6 +105,22 @@ impl Display {
         (0..now.len()).filter(inside).filter(|at| now[*at] != before[*at]).count()
     }
 
+    /// The pixels, once something is drawn and stays.
+    fn settled(&self) -> Vec<[u8; 3]> {
+        let end = Instant::now() + PATIENCE;
+        let mut last = self.pixels();
+        loop {
+            thread::sleep(Duration::from_millis(300));
+            let pixels = self.pixels();
+            let drawn = pixels.iter().filter(|pixel| **pixel != [0, 0, 0]).count();
+            if pixels == last && drawn > 400_000 {
+                return pixels;
+            }
+            assert!(Instant::now() < end, "nothing is drawn: {drawn} pixels");
+            last = pixels;
+        }
+    }
+
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !is_so() {
@@ -130,13 +146,8 @@ fn a_camera_that_is_clicked_plays_in_the_window() {
             .env_remove("WAYLAND_DISPLAY")
             .env("LIBGL_ALWAYS_SOFTWARE", "1"),
     );
-    let black = [0, 0, 0];
-    display.until("the window is drawn", || {
-        display.pixels().iter().filter(|pixel| **pixel != black).count() > 400_000
-    });
-    // Its status is drawn after that.
-    thread::sleep(Duration::from_secs(1));
-    let empty = display.pixels();
+    window.prints("online as desktop");
+    let empty = display.settled();
     let camera = Running::start(Command::new(&symple).args([
         "camera",
         "--connect",

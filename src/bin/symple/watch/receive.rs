@@ -18,6 +18,7 @@ use symple::client::Event;
 use symple::media::playback;
 use symple::media::{Codec, Kind};
 use symple::net::{ClientEvent, Events};
+use symple::proto::Peer;
 
 use crate::exit::{self, Failure, FailureKind};
 use crate::signals::{self, SignalRequest};
@@ -119,9 +120,8 @@ async fn find(
             },
             Some(Some(_)) => {}
         }
-        let addresses =
-            client.roster().into_iter().filter(|peer| peer.user == name || peer.address().as_str() == name);
-        if let Some(peer) = addresses.into_iter().next() {
+        let is_it = |peer: &Peer| peer.user == name || peer.address().as_str() == name;
+        if let Some(peer) = client.roster().into_iter().find(is_it) {
             return Ok(Some(peer.address().as_str().to_owned()));
         }
     }
