@@ -1,4 +1,4 @@
-//! The rate: rises while nothing queues, and falls to what gets through when something does.
+//! The rate: rises while there is no queue, and falls to what gets through when there is one.
 //!
 //! ```text
 //!          delays grow               queue drained
@@ -10,98 +10,99 @@ use super::probe::{Found, UTILIZED};
 use super::share::Share;
 use super::trend::Usage;
 
-/// Growth a second where the path's capacity isn't known (draft-ietf-rmcat-gcc-02, section 5.5), and near it: slow, so
-/// that little queues up before it is noticed.
+/// Growth per second if the path's capacity is unknown (draft-ietf-rmcat-gcc-02, section 5.5), and near the capacity:
+/// slow, so that the queue stays short until it is noticed.
 const FAST: f64 = 1.08;
 const SLOW: f64 = 1.02;
-/// The rate is near the capacity above so much of it; ...
+/// Above this part of the capacity, the rate is near it; ...
 const NEAR: f64 = 0.9;
-/// ... and where so much of it passes without a queue, the capacity has changed.
+/// ... and if this multiple of it passes without a queue, the capacity has changed.
 const OUTDATED: f64 = 1.1;
-/// No growth beyond so much of what arrives (same section), since nothing shows that it would pass.
+/// No growth beyond this multiple of what arrives (same section), since nothing shows that more would pass.
 const UNUSED: f64 = 1.5;
 const UNUSED_BPS: f64 = 10_000.0;
-/// Part of what is left to us that is sent while a queue drains, at most and at least. With libwebrtc's 0.85 and 0.5, and a
-/// second for the queue, beside others that come and go 95 of 100 packets wait 120 ms instead of 97.
+/// The maximum and minimum part of our share that is sent while a queue drains. With libwebrtc's 0.85 and 0.5, and a
+/// second for the queue, the 95th percentile of the wait beside traffic that comes and goes is 120 ms instead of 97.
 const DRAIN: f64 = 0.88;
 const MIN_DRAIN: f64 = 0.2;
-/// What waits beyond so many µs is to drain within so many.
+/// The part of the wait beyond the first time should drain within the second, in µs.
 const FREE: f64 = 40_000.0;
 const DRAIN_TIME: f64 = 400_000.0;
-/// The wait grows if it does so by more than this part of the time: what waits now is then more than what waited.
+/// Above this slope, the wait grows: packets now wait longer than measured.
 const GROWS: f64 = 0.2;
-/// It hardly grows below this.
+/// Below this slope, it hardly grows.
 const FLAT: f64 = 0.1;
-/// A queue of less than so many µs, and what jitter adds, is none.
+/// A queue shorter than this (µs), plus jitter, counts as empty.
 const EMPTY: i64 = 8_000;
-/// Bits of a packet, times a million: one more ahead is no congestion either.
+/// Bits of a packet, times a million: one more packet in the queue is no congestion either.
 const PACKET: f64 = 1200.0 * 8e6;
-/// Draining takes at least so many µs, for the encoder to follow, and ends after so many: then it isn't ours.
+/// Draining takes at least the first time, so that the encoder can follow, and ends after the second, because then the
+/// queue is not ours; in µs.
 const MIN_DRAINING: i64 = 150_000;
 const MAX_DRAINING: i64 = 3_000_000;
-/// Part of the capacity to begin with after that. Each time that it was too much, it is lowered by `STEP`.
+/// The part of the capacity to resume with. Each time this was too much, it is lowered by `STEP`.
 const RESUME: f64 = 0.98;
 const STEP: f64 = 0.01;
 const MIN_RESUME: f64 = 0.92;
-/// It was too much if delays grow again within so many µs.
+/// It was too much if delays grow again within this time, in µs.
 const TOO_SOON: i64 = 1_500_000;
-/// Weight of a new capacity in the average; one that differs by more than `CHANGED` replaces it.
+/// Weight of a new capacity in the average; one that differs by more than `CHANGED` replaces the average.
 const SMOOTH: f64 = 0.3;
 const CHANGED: f64 = 0.2;
-/// The application sends so little of the estimate that its delays say little of the path, ...
+/// Below this part of the estimate, the application sends so little that its delays say little about the path, ...
 const LIMITED: f64 = 0.8;
-/// ... unless everything waits for so many µs, for so long.
+/// ... unless every packet waits for the first time during the second, in µs.
 const STANDING: i64 = 30_000;
 const STANDING_TIME: i64 = 300_000;
-/// What a probe makes everything wait, in µs: it is half as fast again as the path at worst, but for the first two.
+/// How long a probe makes other packets wait, in µs: except for the first two, it is at most 1.5 times the path's rate.
 const PROBE: i64 = 30_000;
-/// The path is slower than the rate if what passes is less than this of it, and packets wait for so many µs.
+/// The path is slower than the rate if less than this part of it passes, and packets wait this long, in µs.
 const SLOWER: f64 = 0.85;
 const LONG: i64 = 80_000;
-/// Steps of time that count at most, in µs.
+/// The longest step of time that counts, in µs.
 const MAX_STEP: i64 = 500_000;
 
-/// What was seen of the path. Times are in µs, rates in bit/s.
+/// Observations of the path. Times are in µs, rates in bit/s.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct View {
     pub(super) usage: Usage,
-    /// What leaves and what arrives on average, and what passes while packets wait for each other.
+    /// The average rates of sending and of arrival, and the rate that passes while packets wait for each other.
     pub(super) sent: Option<f64>,
     pub(super) acked: Option<f64>,
     pub(super) busy: Option<f64>,
-    /// What every packet waits, what the latest waited, and how much delays differ anyway.
+    /// How long every packet waits, how long the latest waited, and how much delays vary anyway.
     pub(super) standing: i64,
     pub(super) waited: i64,
     pub(super) jitter: i64,
-    /// How fast the wait grows, as a part of the time in which it does.
+    /// How fast the wait grows, in µs per µs.
     pub(super) slope: f64,
-    /// What was seen left with or shortly after a probe.
+    /// Whether the observed packets left with a probe or shortly after it.
     pub(super) probing: bool,
 }
 
 impl View {
-    /// What the path carries, if there is too much for it.
+    /// What the path carries while it is overloaded.
     fn passes(&self) -> Option<f64> {
         self.busy.or(self.acked)
     }
 
-    /// The part of what others leave that lets the queue drain in time. The whole path carries so many `times` as much:
-    /// in the queue are their packets as well.
+    /// The part of our share at which the queue drains in time. The whole path carries `times` our share, since the
+    /// queue also holds the packets of others.
     fn drain(&self, times: f64) -> f64 {
-        // What stands is that of some time ago.
+        // The standing wait is slightly out of date.
         let waits = if self.slope > GROWS { self.waited } else { self.standing };
         (1.0 - (waits as f64 - FREE).max(0.0) / DRAIN_TIME * times.max(1.0)).clamp(MIN_DRAIN, DRAIN)
     }
 }
 
-/// What a probe led to.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Probed {
-    /// The rate is higher by this factor.
+    /// It raised the rate by this factor.
     Raised(f64),
-    /// It found no more than was known.
+    /// It found no more than was already known.
     NoMore,
-    /// It found more than the path was seen to carry, which wants to be confirmed.
+    /// It found more than the path was seen to carry, which needs confirmation.
     Doubted,
 }
 
@@ -124,7 +125,7 @@ pub(super) struct Control {
     share: Share,
     phase: Phase,
     resume: f64,
-    /// Since when everything waits although little is sent.
+    /// Since when every packet waits although little is sent.
     standing: Option<i64>,
     last: i64,
 }
@@ -150,7 +151,7 @@ impl Control {
         matches!(self.phase, Phase::Draining { .. })
     }
 
-    /// Follows what was seen of the path up to `now`.
+    /// Follows the observations up to `now`.
     pub(super) fn update(&mut self, view: View, now: i64) {
         let passed = (now - self.last).clamp(0, MAX_STEP);
         self.last = now;
@@ -174,10 +175,10 @@ impl Control {
         }
     }
 
-    /// Whether more is sent than passes. Delays that grow don't show it alone: a key frame or jitter makes them grow as
-    /// well.
+    /// Whether more is sent than passes. Growing delays alone do not prove that: a key frame or jitter also makes them
+    /// grow.
     fn is_congested(&self, view: &View) -> bool {
-        // A burst that takes long shows it before the next one could wait for it.
+        // A burst that takes long shows this before the next one has to wait for it.
         let slow = view.busy.is_some_and(|busy| busy < SLOWER * self.rate);
         if slow && view.waited > LONG + 2 * view.jitter {
             return true;
@@ -185,14 +186,14 @@ impl Control {
         view.usage == Usage::Over && self.is_queued(view)
     }
 
-    /// Whether packets wait that left one by one.
+    /// Whether packets wait although they left one by one.
     pub(super) fn is_queued(&self, view: &View) -> bool {
         let packet = (PACKET / self.rate) as i64;
         view.standing > EMPTY + view.jitter + packet + if view.probing { PROBE } else { 0 }
     }
 
-    /// Watches a path of which little is used. What passes then is no measure, and nothing need drain; but where
-    /// everything waits all the time it carries less than even this little.
+    /// Watches a path that is little used. Then the rate that passes measures nothing, and nothing needs to drain. But
+    /// if every packet waits all the time, the path carries even less than that.
     fn watch_limited(&mut self, view: &View, now: i64) {
         if view.standing <= STANDING + view.jitter {
             self.standing = None;
@@ -217,7 +218,7 @@ impl Control {
         self.phase = Phase::Draining { since: now };
     }
 
-    /// Sends less than passes until the queue is empty, and measures meanwhile what passes.
+    /// Sends less than passes until the queue is empty, and meanwhile measures what passes.
     fn drain(&mut self, view: View, since: i64, now: i64) {
         let empty = view.standing < EMPTY + view.jitter;
         if now - since >= MIN_DRAINING && empty || now - since > MAX_DRAINING {
@@ -227,7 +228,7 @@ impl Control {
             let capacity = self.capacity.unwrap_or(passes);
             self.share.queued(passes, view.slope);
             let left = self.left(passes, view.slope).min(passes.max(capacity));
-            // It is less while the queue still grows, and more if it has turned out to be all ours.
+            // It falls while the queue still grows, and rises if the whole path turns out to be ours.
             let grows = view.slope > GROWS && left < capacity;
             let is_ours = !self.share.is_shared(passes) && left > capacity * (1.0 + CHANGED);
             let weight = if grows || is_ours { 1.0 } else { SMOOTH };
@@ -237,12 +238,12 @@ impl Control {
         }
     }
 
-    /// What others leave where `passes` of ours does. Where the wait hardly grows that is about the same.
+    /// What others leave to us if `passes` of ours gets through. If the wait hardly grows, both are about the same.
     fn left(&self, passes: f64, slope: f64) -> f64 {
         self.share.left(passes, if slope > 0.0 { (slope - FLAT).max(0.0) } else { slope })
     }
 
-    /// What a probe found without what it took from others, and whether that is all there is.
+    /// What a probe found, without what it took from others; and whether there is no more.
     fn beside_others(&self, found: Found) -> (f64, bool) {
         if found.saturated {
             return (UTILIZED * self.share.left(found.rate / UTILIZED, found.stretch), true);
@@ -289,7 +290,7 @@ impl Control {
         Probed::Raised(factor)
     }
 
-    /// Follows what losses say.
+    /// Follows the verdict on losses.
     pub(super) fn lost(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Lower(rate) => {
@@ -303,7 +304,7 @@ impl Control {
         }
     }
 
-    /// Sets the rate, for what knows it better.
+    /// Sets the rate to one from another source.
     pub(super) fn set(&mut self, rate: f64) {
         self.rate = rate;
     }

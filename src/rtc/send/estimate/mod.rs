@@ -82,7 +82,7 @@ const REPORT_AGE: i64 = 10_000_000;
 /// Weight of a new round trip in the average (RFC 6298).
 const SMOOTH_RTT: f64 = 0.125;
 
-/// Estimates what a path carries.
+/// Estimates how much a path carries.
 #[derive(Debug)]
 pub(in crate::rtc) struct Estimator {
     limits: Limits,
@@ -93,19 +93,19 @@ pub(in crate::rtc) struct Estimator {
     groups: Groups,
     queue: Queue,
     trend: Trend,
-    /// Of the latest packet, in µs, offset between the clocks included.
+    /// The delay of the latest packet, in µs, including the offset between the clocks.
     delay: i64,
     acked: Meter,
     busy: Busy,
     loss: Loss,
-    /// When the first packet left of those after which none arrived.
+    /// When the first packet of the latest unbroken series of losses left.
     missing: Option<i64>,
     probes: Probes,
     control: Control,
     rtt: Option<f64>,
-    /// When a report had a round trip.
+    /// When a report last had a round trip.
     reported: Option<i64>,
-    /// When feedback last came, or the rate was lowered for want of it; and the rate before that.
+    /// When feedback last arrived, or the rate was lowered because there was none; and the rate before that.
     heard: Option<i64>,
     before_silence: Option<f64>,
     /// The newest packet that the receiver reported on.
@@ -113,7 +113,7 @@ pub(in crate::rtc) struct Estimator {
     sent: Meter,
     /// When a packet last left.
     last_sent: i64,
-    /// What the receiver estimates, if it can't give feedback.
+    /// The receiver's estimate, if it cannot send feedback.
     remb: Option<f64>,
 }
 
@@ -153,18 +153,18 @@ impl Estimator {
         self.bound();
     }
 
-    /// How much the application wants to send at most just now, in bit/s. Nothing is probed beyond it, and an estimate
-    /// above it stays as it is.
+    /// Sets the maximum that the application currently wants to send, in bit/s. Probes do not exceed it, and an
+    /// estimate above it does not change.
     pub(in crate::rtc) fn set_wanted(&mut self, bps: u32) {
         self.wanted = bps;
     }
 
-    /// Whether the path was found to carry less than the upper bound. Without a word from the receiver, nothing was.
+    /// Whether the path was found to carry less than the upper bound. Never true if the receiver reports nothing.
     pub(in crate::rtc) fn is_bound_by_path(&self) -> bool {
         (self.reported_to > 0 || self.remb.is_some()) && self.estimate() < self.limits.max
     }
 
-    /// Notes a packet that left.
+    /// Records a packet that was sent.
     pub(in crate::rtc) fn handle_sent(&mut self, sent: Sent) {
         let at = self.micros(sent.at);
         if !self.history.push(sent, at) {
@@ -225,7 +225,7 @@ impl Estimator {
             self.probes.request(before);
         }
         if gone {
-            // Nothing of what was lost meanwhile says what the path carries.
+            // Losses during that time say nothing about what the path carries.
             self.loss.settle(now);
         }
         self.decide(number, usage, now);
@@ -243,9 +243,9 @@ impl Estimator {
         self.trend.add(sample)
     }
 
-    /// Sets the rate by what was seen up to `now`, where the packet `reported` is the newest known of.
+    /// Sets the rate from the observations up to `now`. `reported` is the newest packet that was reported on.
     fn decide(&mut self, reported: u64, usage: Usage, now: i64) {
-        // What arrives is what was sent without what the path loses anyway.
+        // What arrives is what was sent, minus the path's own loss.
         let passes = 1.0 / (1.0 - self.loss.own()).max(0.2);
         let view = View {
             usage: if usage == Usage::Over { usage } else { self.trend.usage() },
@@ -278,7 +278,7 @@ impl Estimator {
         self.bound();
     }
 
-    /// Takes a receiver report: the fraction lost since the one before, 0 to 1, and the round trip if it is known.
+    /// Takes a receiver report: the fraction lost since the previous one, 0 to 1, and the round trip if it is known.
     pub(in crate::rtc) fn handle_report(&mut self, lost: f32, rtt: Option<Duration>, now: Instant) {
         let now = self.micros(now);
         if let Some(rtt) = rtt {
@@ -287,7 +287,7 @@ impl Estimator {
             self.reported = Some(now);
         }
         if self.heard.is_none() && (0.0..=1.0).contains(&lost) {
-            // What is sent must do for what arrives.
+            // What is sent has to stand in for what arrives.
             let acked = self.sent.rate();
             let quiet = View { acked, ..View::default() };
             let verdict = self.loss.report(f64::from(lost), self.control.rate(), now);
@@ -303,7 +303,7 @@ impl Estimator {
     pub(in crate::rtc) fn handle_remb(&mut self, bps: u32, _now: Instant) {
         if self.heard.is_none() {
             let bps = f64::from(bps);
-            // Losses lower the rate below what the receiver finds; without any it is followed.
+            // Losses lower the rate below the receiver's estimate; without losses, it is followed.
             let lowered = self.remb.is_some_and(|before| self.control.rate() < before * 0.99);
             self.remb = Some(bps);
             if !lowered {
@@ -313,7 +313,7 @@ impl Estimator {
         }
     }
 
-    /// Lowers the rate when feedback stays away.
+    /// Lowers the rate if feedback stops.
     pub(in crate::rtc) fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
         let Some(heard) = self.heard.filter(|heard| now - heard >= SILENCE) else { return };
@@ -325,7 +325,7 @@ impl Estimator {
         }
     }
 
-    /// What the path carries, in bit/s, within the limits.
+    /// How much the path carries, in bit/s, within the limits.
     pub(in crate::rtc) fn estimate(&self) -> u32 {
         (self.control.rate() as u32).clamp(self.limits.min, self.limits.max.max(self.limits.min))
     }
@@ -335,7 +335,7 @@ impl Estimator {
         self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
     }
 
-    /// The part of the packets that is lost, smoothed, 0 to 1.
+    /// The smoothed part of the packets that is lost, 0 to 1.
     pub(in crate::rtc) fn loss(&self) -> f32 {
         self.loss.smoothed() as f32
     }
@@ -349,12 +349,12 @@ impl Estimator {
         self.probes.poll(self.control.rate(), self.cap(), self.queue.jitter(), now)
     }
 
-    /// When `handle_timeout` next matters.
+    /// When `handle_timeout` must be called next.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.heard.map(|heard| self.instant(heard + SILENCE))
     }
 
-    /// When `poll_probe` next has a probe. Who can't send one then need not look.
+    /// When `poll_probe` next has a probe. Callers that cannot send one then need not ask.
     pub(in crate::rtc) fn probe_due(&self) -> Option<Instant> {
         let is_due = self.may_probe() && probe::is_worth(self.control.rate(), self.cap());
         is_due.then(|| self.instant(self.probes.due()))
@@ -364,12 +364,12 @@ impl Estimator {
         !self.control.is_draining() && self.remb.is_none()
     }
 
-    /// More than this is of no use.
+    /// More than this is useless.
     fn cap(&self) -> f64 {
         self.limits.max.min(self.wanted).into()
     }
 
-    /// The receiver's clock was set: what arrived before it compares with nothing after.
+    /// The receiver's clock was set, so earlier arrivals cannot be compared with later ones.
     fn begin_anew(&mut self) {
         self.groups = Groups::default();
         self.queue = Queue::new();
@@ -387,7 +387,7 @@ impl Estimator {
         self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt + (sample - rtt) * SMOOTH_RTT));
     }
 
-    /// Keeps the rate within the limits, so that it has no way back from beyond them.
+    /// Keeps the rate within the limits, so that it never has to return from beyond them.
     fn bound(&mut self) {
         let (min, max) = (f64::from(self.limits.min), f64::from(self.limits.max.max(self.limits.min)));
         let max = self.remb.map_or(max, |remb| remb.clamp(min, max));

@@ -5,61 +5,61 @@ use super::{Probe, ProbeId};
 
 /// The first two probes, as multiples of the initial rate (libwebrtc's).
 const FIRST: [f64; 2] = [3.0, 6.0];
-/// While the estimate is below what is wanted, a probe of so much of it comes each `PERIOD` µs. At full use that is
-/// 0.8 % of what is sent, and a path that is back is found within two of them.
+/// While the estimate is below what is wanted, a probe at this multiple of it is sent every `PERIOD` µs. At full use,
+/// probes are 0.8 % of what is sent, and capacity that returns is found within two of them.
 const AGAIN: f64 = 1.5;
 const PERIOD: i64 = 2_000_000;
-/// The same after a drop to less than so much of the best estimate of the last minute, which may end at any time
-/// (libwebrtc probes after such a drop as well).
+/// The same after a drop below this part of the best estimate of the last minute, since the drop may end at any time
+/// (libwebrtc also probes after such a drop).
 const FELL: f64 = 0.66;
 const BACK_AGAIN: f64 = 2.0;
 const BACK_PERIOD: i64 = 1_200_000;
 const REMEMBERED: i64 = 60_000_000;
-/// Estimates count for that from this time on, since the first are guesses.
+/// From this time on, estimates count as the best of the last minute; the first ones are guesses. In µs.
 const SETTLED: i64 = 5_000_000;
-/// After one that raised the estimate by more than this factor the next is due in so many µs: with jitter it takes
-/// several to find a path that is much faster.
+/// After a probe that raised the estimate by more than this factor, the next is due after `SOON` µs: with jitter, it
+/// takes several to find out that a path is much faster.
 const MUCH: f64 = 1.2;
-/// By whatever factor, if nothing queued up for so many µs.
+/// By any factor, if there was no queue for this time, in µs.
 const CALM: i64 = 4_000_000;
 const SOON: i64 = 400_000;
-/// After so many probes in a row that found nothing, the period is half as long again.
+/// After this many probes in a row that found nothing, the period is longer by half.
 const FAILURES: u32 = 5;
-/// A probe that passed is followed by one of so much of what it found (libwebrtc's).
+/// A probe that passed is followed by one at this multiple of what it found (libwebrtc's).
 const NEXT: f64 = 2.0;
-/// ... if that was so much of what it was sent at.
+/// ... if it found at least this part of the rate at which it was sent.
 const PASSED: f64 = 0.7;
 /// A probe that takes longer to arrive than to leave, by this factor, has filled the path (libwebrtc's), ...
 const SATURATED: f64 = 0.9;
-/// ... which then carries so much of what arrived (libwebrtc's).
+/// ... which then carries this part of the rate of arrival (libwebrtc's).
 pub(super) const UTILIZED: f64 = 0.95;
-/// How long a probe lasts at least (libwebrtc's), and at most where jitter wants it longer, in µs.
+/// The minimum length of a probe (libwebrtc's), and the maximum if jitter requires longer ones, in µs.
 const MIN_LENGTH: i64 = 15_000;
 const MAX_LENGTH: i64 = 60_000;
-/// How long one lasts that confirms another.
+/// The length of a probe that confirms another, in µs.
 const LONG: i64 = 50_000;
-/// The same where others may use a part of the path: enough of their packets pass meanwhile to see how many.
+/// The same if others may use a part of the path: long enough to measure how much they use.
 const LONGER: i64 = 150_000;
-/// Frames of different sizes look like jitter of so many µs.
+/// Frames of different sizes look like this much jitter, in µs.
 const USUAL_JITTER: i64 = 10_000;
-/// Bytes of a probe that sends few: four full packets, or at low rates what 100 ms take, which is then in smaller ones.
+/// The size of a short probe: four full packets; at low rates what 100 ms take, in smaller packets.
 const FEW_BYTES: f64 = 4_800.0;
 const FEW_TIME: f64 = 100_000.0;
 const MIN_BYTES: f64 = 1_500.0;
-/// Packets that must have arrived.
+/// The minimum number of packets that must arrive.
 const MIN_PACKETS: u32 = 3;
-/// A probe of which the path drops so much more than usual has filled it.
+/// If the path drops this part of a probe more than usual, the probe has filled it.
 const DROPPED: f64 = 0.2;
-/// Part of the bytes that must have arrived.
+/// The minimum part of the bytes that must arrive.
 const MIN_ARRIVED: f64 = 0.5;
-/// A probe that was not sent, or not reported on, for so long is forgotten, in µs.
+/// A probe that was not sent or not reported on for this time is forgotten, in µs.
 const EXPIRES: i64 = 2_000_000;
-/// What a probe adds to the queue is gone after so many µs.
+/// The time until a probe's own queue has drained, in µs.
 const DELAYS: i64 = 500_000;
-/// Probes that are not yet answered, at most.
+/// The maximum number of probes without a result.
 const MAX_ACTIVE: usize = 4;
 
-/// A probe that was handed out, and what was seen of it.
+/// A probe that was handed out, and its observations.
 #[derive(Clone, Copy, Debug)]
 struct Active {
     id: u32,
@@ -67,7 +67,7 @@ struct Active {
     sure: bool,
     bytes: u64,
     since: i64,
-    /// First and last number, when they left, and what left. Packets between count although they are not marked.
+    /// The first and last number, when they left, and what left. Packets in between count although they are not marked.
     sent: Option<Train>,
     /// Those that arrived: when, and when they had left.
     arrived: Option<Train>,
@@ -110,7 +110,7 @@ impl Train {
         }
     }
 
-    /// In bit/s, without the packet of `size` that only marks an end.
+    /// The rate in bit/s, without the packet of `size` that only marks an end.
     fn rate(&self, size: u16) -> f64 {
         (self.bytes - u64::from(size)) as f64 * 8e6 / ((self.end - self.begin).max(1)) as f64
     }
@@ -120,11 +120,11 @@ impl Train {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) rate: f64,
-    /// Found by a long probe, which jitter can't deceive.
+    /// Found by a long probe, which jitter cannot falsify.
     pub(super) sure: bool,
-    /// The path was full, so that it carries no more.
+    /// The path was full, so it carries no more.
     pub(super) saturated: bool,
-    /// By which part it took longer to arrive than to leave.
+    /// How much longer it took to arrive than to leave, as a part of the latter.
     pub(super) stretch: f64,
 }
 
@@ -134,11 +134,11 @@ pub(super) struct Probes {
     active: [Option<Active>; MAX_ACTIVE],
     /// Rates to probe at, next first.
     pending: [Option<f64>; 2],
-    /// A rate to probe at once more and for longer, since what was found there surprised.
+    /// A rate to probe again for longer, because the result was surprising.
     doubted: Option<f64>,
-    /// How long that one is, in µs.
+    /// The length of that probe, in µs.
     long: i64,
-    /// When the next one is due that nothing else asks for.
+    /// When the next periodic probe is due.
     next: i64,
     failures: u32,
     /// The best estimate of the last minute, and when it was.
@@ -147,7 +147,7 @@ pub(super) struct Probes {
     congested: i64,
     /// When the latest was handed out.
     handed: i64,
-    /// While packets of the latest probe are to come: it is being sent until then at the latest.
+    /// While packets of the latest probe are still to be sent: the time by which it must be complete.
     busy_until: i64,
 }
 
@@ -168,8 +168,8 @@ impl Probes {
         }
     }
 
-    /// The probe to send now. `estimate` is what is known to pass, `cap` what may be of use. Not called while the path is
-    /// congested.
+    /// The probe to send now. `estimate` is known to pass; more than `cap` would be useless. Not called while the path
+    /// is congested.
     pub(super) fn poll(&mut self, estimate: f64, cap: f64, jitter: i64, now: i64) -> Option<Probe> {
         if now < self.busy_until {
             return None;
@@ -217,7 +217,7 @@ impl Probes {
         next.max(self.busy_until)
     }
 
-    /// Notes a packet of a probe that left.
+    /// Records a packet of a probe that was sent.
     pub(super) fn sent(&mut self, id: ProbeId, number: u64, at: i64, size: u16) {
         let probe = self.active.iter_mut().flatten().find(|probe| probe.id == id.0);
         if let Some(probe) = probe.filter(|probe| !probe.is_sent()) {
@@ -228,7 +228,7 @@ impl Probes {
         }
     }
 
-    /// Notes a packet that arrived, of a probe or not.
+    /// Records a packet that arrived, whether or not it belongs to a probe.
     pub(super) fn arrived(&mut self, packet: &Packet) {
         for probe in self.active.iter_mut().flatten() {
             let Some(sent) = probe.sent else { continue };
@@ -239,12 +239,12 @@ impl Probes {
         }
     }
 
-    /// Whether a packet that left at `sent` may have waited for a probe.
+    /// Whether a packet that left at `sent` may have waited behind a probe.
     pub(super) fn may_delay(&self, sent: i64) -> bool {
         (self.handed..self.handed + DELAYS).contains(&sent)
     }
 
-    /// The best of what probes found, after feedback up to the packet `reported`. `own_loss` is the path's own.
+    /// The best result of probes, after feedback up to the packet `reported`. `own_loss` is the path's own loss.
     pub(super) fn judge(&mut self, reported: u64, own_loss: f64, now: i64) -> Option<Found> {
         let mut best: Option<Found> = None;
         for slot in &mut self.active {
@@ -268,7 +268,7 @@ impl Probes {
         best
     }
 
-    /// By which factor a probe raised the estimate, which says how soon the next is worth while.
+    /// A probe raised the estimate by this factor, which determines when the next one is worthwhile.
     pub(super) fn learn(&mut self, factor: f64, now: i64) {
         if factor > 1.0 {
             self.failures = 0;
@@ -280,27 +280,27 @@ impl Probes {
         }
     }
 
-    /// The path is congested: nothing pending is of use, and the next probe waits.
+    /// The path is congested: pending probes are useless, and the next one waits.
     pub(super) fn hold_off(&mut self, now: i64) {
         self.forget_pending();
         self.congested = now;
         self.next = self.next.max(now + PERIOD / 2);
     }
 
-    /// What was lost may be back: probes at `rate` as soon as possible.
+    /// Capacity that was lost may have returned: probes at `rate` as soon as possible.
     pub(super) fn request(&mut self, rate: f64) {
         self.pending = [Some(rate), None];
         self.failures = 0;
     }
 
-    /// What was found at `rate` is to be confirmed.
+    /// Requests a probe that confirms the result at `rate`.
     pub(super) fn confirm(&mut self, rate: f64, shared: bool) {
         self.long = if shared { LONGER } else { LONG };
         self.pending = [None; 2];
         self.doubted = Some(rate);
     }
 
-    /// Forgets arrivals, which don't compare with later ones.
+    /// Forgets arrivals, which cannot be compared with later ones.
     pub(super) fn reset(&mut self) {
         self.active = [None; MAX_ACTIVE];
     }
@@ -316,13 +316,13 @@ impl Probes {
     }
 }
 
-/// Whether the path could be of more use than `estimate`. What is missing of the last 2 % a probe couldn't tell.
+/// Whether more than `estimate` would be useful. A probe could not measure the last 2 %.
 pub(super) fn is_worth(estimate: f64, cap: f64) -> bool {
     estimate < 0.98 * cap
 }
 
 impl Active {
-    /// Whether all of it left.
+    /// Whether it was sent completely.
     fn is_sent(&self) -> bool {
         self.sent.is_some_and(|sent| sent.bytes >= self.bytes)
     }
@@ -333,13 +333,13 @@ impl Active {
         if arrived.packets < MIN_PACKETS || part < MIN_ARRIVED || arrived.end == arrived.begin {
             return None;
         }
-        // A train that left in bursts has pauses in it that its ends don't show.
+        // A train that left in bursts contains pauses that its ends do not show.
         let bits = (left.bytes - u64::from(left.end_size)) as f64 * 8.0;
         if bits <= 0.0 {
             return None;
         }
         let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
-        // Sizes differ, so that of the first and last packet matter for the rate, but not for how far it was stretched.
+        // Sizes differ, so those of the first and last packet matter for the rate, but not for the stretch.
         let stretch = ((arrived.end - arrived.begin) as f64 / time - 1.0).max(0.0);
         let saturated = stretch > 1.0 / SATURATED - 1.0 || 1.0 - part > own_loss + DROPPED;
         let sent = bits * 1e6 / time;
@@ -355,7 +355,7 @@ mod tests {
 
     const MS: i64 = 1_000;
 
-    /// Sends a probe in bursts of 5 ms over a path of `rate`, which loses each `lose`th packet.
+    /// Sends a probe in bursts of 5 ms over a path of `rate`, which loses every `lose`th packet.
     fn send(probes: &mut Probes, probe: Probe, first: u64, at: i64, rate: f64, lose: u64) -> Option<Found> {
         let (mut left, mut free, mut number) = (probe.bytes as i64, 0, first);
         for tick in 0.. {
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(first.rate, 900_000);
         assert_eq!(probes.poll(300e3, 10e6, 0, 0), None, "the first is being sent");
         near(send(&mut probes, first, 0, 0, 100e6, 1000), 900e3, false);
-        // Found 0.9 Mbit/s, so the next is twice that, and not lower than six times the initial one.
+        // It found 0.9 Mbit/s, so the next probe is at twice that, and not below six times the initial rate.
         assert_eq!(probes.poll(900e3, 10e6, 0, 200 * MS).expect("the next").rate, 1_800_000);
     }
 

@@ -1,37 +1,38 @@
-//! What others leave of a path that we share with them.
+//! What is left to us on a path that we share with others.
 //!
-//! A queue serves everybody by what they send. On a path that carries W, where we send s and others x, more than W
-//! together, s·W/(s + x) of ours passes: more than the W - x that they leave. So what passes, and what a probe finds,
-//! is too much to send on. How fast the wait grows, m = (s + x)/W - 1, tells the rest: with p for what passes,
-//! W - x is p - m(W - p).
+//! A queue serves everybody in proportion to what they send. If a path carries W, and we send s and others x, together
+//! more than W, then s·W/(s + x) of ours passes: more than the W - x that they leave. So what passes, and what a probe
+//! finds, is too much to continue with. The growth of the wait, m = (s + x)/W - 1, is the missing part: with p for what
+//! passes, W - x is p - m(W - p).
 //!
-//! W is what arrived at best of late, when others were quiet. Two moments of one queue correct it: 1/p is 1/W + x/W · 1/s,
-//! a line of which each gives a point, since s is p(1 + m). On a path that became slower, p is the same in both.
+//! W is the best recent rate of arrival, while others were quiet. Two moments of one queue correct it: 1/p is
+//! 1/W + x/W · 1/s, a line on which each moment is a point, since s is p(1 + m). If the path has become slower, p is the
+//! same at both.
 
-/// What is older than one to two of these, in µs, is forgotten.
+/// Arrivals older than one to two of these, in µs, are forgotten.
 const SPAN: i64 = 30_000_000;
-/// How much faster the wait must have grown at one of the two moments: then figures that are a few percent wrong give a
-/// W that is a tenth wrong.
+/// How much faster the wait must have grown at one of the two moments, so that errors of a few percent cause an error
+/// of a tenth in W.
 const APART: f64 = 0.2;
-/// W found by them may be so much more.
+/// A W found in this way may be larger by this factor.
 const MARGIN: f64 = 1.05;
-/// The path counts as shared if it carried so much more than passes.
+/// The path counts as shared if it carried this multiple of what passes.
 const SHARED: f64 = 1.1;
-/// A correction by more than this part of what passes is the fault of its figures.
+/// A correction by more than this part of what passes is an error of measurement.
 const MOST: f64 = 0.8;
 
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    /// The most that arrived in the current span, and in the one before, in bit/s.
+    /// The maximum rate of arrival in the current span and in the previous one, in bit/s.
     best: f64,
     best_before: f64,
     since: i64,
-    /// What passed when the wait grew fastest, and how fast it did.
+    /// What passed when the wait grew fastest, and how fast it grew.
     crowded: Option<(f64, f64)>,
 }
 
 impl Share {
-    /// Notes what arrives on average.
+    /// Records the average rate of arrival.
     pub(super) fn arrived(&mut self, rate: f64, now: i64) {
         let passed = now - self.since;
         if passed >= SPAN {
@@ -41,17 +42,17 @@ impl Share {
         self.best = self.best.max(rate);
     }
 
-    /// What the whole path carries, as far as is known.
+    /// How much the whole path carries, as far as is known.
     pub(super) fn whole(&self) -> f64 {
         self.best.max(self.best_before)
     }
 
-    /// A queue begins to be watched.
+    /// A new queue is watched from now on.
     pub(super) fn begin(&mut self) {
         self.crowded = None;
     }
 
-    /// Takes what passes of ours while a queue stands, and by which part of the time the wait grows in it.
+    /// Takes what passes of ours while there is a queue, and the growth of the wait in it, in µs per µs.
     pub(super) fn queued(&mut self, passes: f64, slope: f64) {
         let Some((before, fastest)) = self.crowded.filter(|(_, fastest)| *fastest >= slope) else {
             self.crowded = Some((passes, slope));
@@ -69,7 +70,7 @@ impl Share {
         (self.best, self.best_before) = (self.best.min(whole), self.best_before.min(whole));
     }
 
-    /// What others leave where `passes` of ours does while the wait grows by this part of the time.
+    /// What others leave to us if `passes` of ours gets through while the wait grows by `slope`, in µs per µs.
     pub(super) fn left(&self, passes: f64, slope: f64) -> f64 {
         let others = (self.whole() - passes).max(0.0);
         (passes - others * slope).max(passes * (1.0 - MOST))

@@ -1,31 +1,31 @@
-//! Whether delays grow: the slope of a line through the latest, against a threshold that adapts.
+//! Whether delays grow: the slope of a line through the latest samples, against an adaptive threshold.
 
 use super::arrival::Sample;
 
-/// The line goes through samples of so many µs. With 30 frames a second these are ten; with 5 ms bursts it is what the
-/// 60 deltas of libwebrtc span.
+/// The line goes through the samples of this time, in µs. These are ten at 30 frames a second; with bursts of 5 ms, it
+/// spans as much as the 60 deltas of libwebrtc.
 const WINDOW: i64 = 350_000;
-/// The same for how fast they grow just now: as long as what passes is measured.
+/// The same for the current growth: the time over which the passing rate is measured.
 const LATELY: i64 = 150_000;
-/// Samples in it, at most.
+/// The maximum number of samples.
 const MAX_SAMPLES: usize = 64;
-/// Samples that a line needs.
+/// The minimum number of samples for a line.
 const MIN_SAMPLES: usize = 5;
 /// A slope (ms/ms) times this is compared with the threshold in ms: libwebrtc's gain of 4 at 60 deltas.
 const GAIN: f64 = 240.0;
-/// Threshold at the beginning, and its bounds, in ms (draft-ietf-rmcat-gcc-02, section 5.4).
+/// The initial threshold and its bounds, in ms (draft-ietf-rmcat-gcc-02, section 5.4).
 const THRESHOLD: f64 = 12.5;
 const MIN_THRESHOLD: f64 = 6.0;
 const MAX_THRESHOLD: f64 = 600.0;
-/// How fast the threshold follows a trend above and below it, per ms (same section; libwebrtc's figures).
+/// How fast the threshold follows a trend above and below it, per ms (same section; libwebrtc's values).
 const UP: f64 = 0.0087;
 const DOWN: f64 = 0.039;
-/// A trend so far above the threshold (ms) is congestion, which the threshold doesn't follow.
+/// A trend this far above the threshold (ms) is congestion, which the threshold does not follow.
 const SPIKE: f64 = 15.0;
-/// The trend must be above the threshold for so many µs, in two samples at least.
+/// The trend must be above the threshold for this time, in µs, and in at least two samples.
 const OVERUSE_TIME: i64 = 10_000;
 
-/// What delays say.
+/// What the delays show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Usage {
     #[default]
@@ -42,7 +42,7 @@ pub(super) struct Trend {
     count: usize,
     threshold: f64,
     last: Option<i64>,
-    /// Since when the trend is above the threshold, samples since, and the one before.
+    /// Since when the trend has been above the threshold, the samples since, and the previous trend.
     over: Option<(i64, u32)>,
     previous: f64,
     usage: Usage,
@@ -66,12 +66,12 @@ impl Trend {
         self.usage
     }
 
-    /// By which part of the time delays grew lately.
+    /// The recent growth of delays, in µs per µs.
     pub(super) fn growth(&self) -> f64 {
         self.slope(LATELY)
     }
 
-    /// Takes the next sample, which left after those before it.
+    /// Takes the next sample, which left after the previous ones.
     pub(super) fn add(&mut self, sample: Sample) -> Usage {
         if self.count == MAX_SAMPLES {
             self.forget_oldest();
@@ -99,7 +99,7 @@ impl Trend {
         if count >= 2 && now - since >= OVERUSE_TIME && trend >= self.previous {
             return Usage::Over;
         }
-        // What was overuse stays it until the trend turns.
+        // Overuse lasts until the trend turns.
         if self.usage == Usage::Over && trend >= self.previous { Usage::Over } else { Usage::Normal }
     }
 
@@ -114,7 +114,7 @@ impl Trend {
             (self.threshold + speed * above * passed as f64 / 1e3).clamp(MIN_THRESHOLD, MAX_THRESHOLD);
     }
 
-    /// Of the line with the least squares through the samples of the last so many µs.
+    /// The slope of the least-squares line through the samples of the last `span` µs, in µs per µs.
     fn slope(&self, span: i64) -> f64 {
         if self.count < MIN_SAMPLES {
             return 0.0;
@@ -123,7 +123,7 @@ impl Trend {
         let (older, newer) = self.samples.split_at(self.oldest);
         let wrapped = (self.oldest + self.count).saturating_sub(MAX_SAMPLES);
         let samples = newer.iter().take(self.count).chain(&older[..wrapped]);
-        // From the oldest on: squares of small numbers keep their digits.
+        // Relative to the oldest: squares of small numbers keep their precision.
         let (sent, delay) = self.samples[self.oldest];
         let (mut n, mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for sample in samples.filter(|sample| sample.0 >= since) {
@@ -148,7 +148,7 @@ impl Trend {
 mod tests {
     use super::*;
 
-    /// Feeds a delay (µs) for each frame of 30 fps; gives what was found at each.
+    /// Feeds a delay (µs) for each frame at 30 fps. Returns the result after each.
     fn feed(trend: &mut Trend, from: i64, frames: i64, delay: impl Fn(i64) -> i64) -> Vec<Usage> {
         let frames = from..from + frames;
         frames.map(|frame| trend.add(Sample { sent: frame * 33_333, delay: delay(frame - from) })).collect()
@@ -170,7 +170,7 @@ mod tests {
     fn a_steep_rise_is_overuse_within_five_frames_until_it_turns() {
         let mut trend = Trend::new();
         assert!(feed(&mut trend, 0, 100, |_| 20_000).iter().all(|usage| *usage == Usage::Normal));
-        // Half the capacity is gone: a frame takes twice its time.
+        // Half of the capacity is gone: a frame takes twice as long.
         let found = feed(&mut trend, 100, 12, |frame| 20_000 + frame * 33_333);
         assert!(found[..5].contains(&Usage::Over), "{found:?}");
         let found = feed(&mut trend, 112, 12, |frame| 420_000 - frame * 33_333);
