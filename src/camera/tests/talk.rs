@@ -82,7 +82,6 @@ impl World {
             duration: Duration::ZERO,
             discontinuity: false,
             data: [0xf8].into(),
-            encoding: None,
         };
         let before = self.speaker.len();
         self.core.calling_event(calling::Event::Frame { call, frame }, self.now);
