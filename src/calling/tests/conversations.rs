@@ -57,7 +57,7 @@ fn a_call_survives_networks_with_loss_reordering_and_delay() {
         (0.2, 20, 10),
         (0.2, 100, 40),
         (0.0, 200, 0),
-        (0.02, 30, 150),
+        (0.02, 30, 80),
     ] {
         let mut world = World::seeded(7);
         world.network = Network { loss: 0.0, delay: ms(delay), jitter: ms(jitter) };
@@ -81,7 +81,9 @@ fn a_call_survives_networks_with_loss_reordering_and_delay() {
             // Of 500 each. Audio is not sent again.
             let (least_video, least_audio) = match loss {
                 0.2 => (120, 330),
-                _ => (350, 420),
+                0.0 => (450, 450),
+                // Reordering looks like congestion to who measures delay, and less is sent.
+                _ => (150, 400),
             };
             assert!(video > least_video && audio > least_audio, "{name}, {n}: {video}, {audio}");
             let peer = &world.peers[n];

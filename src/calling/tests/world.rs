@@ -289,7 +289,9 @@ impl World {
                 }
                 let key = !codec.is_video() || std::mem::take(&mut peer.key);
                 peer.keys_made += usize::from(key && codec.is_video());
-                let data = made(codec, key, count * 2 + n as u64);
+                // As an encoder that does as it is told.
+                let size = (u64::from(peer.bitrate) * self.feed_every.as_millis() as u64 / 8000) as usize;
+                let data = made(codec, key, count * 2 + n as u64, size);
                 peer.sent.push(data.clone());
                 let frame = Frame {
                     stream,
@@ -377,15 +379,15 @@ pub(super) fn expected(wishes: &[Directions; 2]) -> [BTreeSet<Kind>; 2] {
 }
 
 /// A frame that no other is equal to, without zeros, which would be start codes.
-fn made(codec: Codec, key: bool, count: u64) -> Arc<[u8]> {
+fn made(codec: Codec, key: bool, count: u64, size: usize) -> Arc<[u8]> {
     let mut data = match codec {
         // 20 ms of CELT, in one frame.
         Codec::Opus => vec![31 << 3; 80],
         _ if key => {
             let sets = [0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0xda, 0, 0, 0, 1, 0x68, 0xce, 0x3c];
-            [&sets[..], &[0, 0, 0, 1, 0x65], &[0x5a; 9000]].concat()
+            [&sets[..], &[0, 0, 0, 1, 0x65], &vec![0x5a; 3 * size]].concat()
         }
-        _ => [&[0, 0, 0, 1, 0x41][..], &[0x5a; 2500]].concat(),
+        _ => [&[0, 0, 0, 1, 0x41][..], &vec![0x5a; size]].concat(),
     };
     data.extend((0..5).map(|i| 0x80 | (count >> (7 * i)) as u8));
     data.into()
