@@ -35,10 +35,10 @@ help:
 	@echo 'make board BOARD=generic-arm64   build the program and a .deb for a board; see boards/README.md'
 	@echo 'make test-board  run tests cross-built for 64-bit ARM in an emulator'
 	@echo 'make test-desktop  click in the desktop example on a virtual display, and look at its pixels'
-	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
+	@echo 'make test-hostile  attack a camera while viewers watch it, and a receiver as its sender, and measure'
 	@echo 'make test-heal   break networks, servers and sources while a browser watches, and measure until it sees the picture again'
 	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
-	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
+	@echo 'make test-interop  test with other WebRTC stacks as viewers, and some as senders: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
 	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; time from a click to the picture; at most fifteen minutes'
 	@echo 'make size      check size and memory of firmware against limits'
 	@$(if $(absent),echo 'This is the package: $(absent) and test-all need the repository.')
@@ -88,9 +88,10 @@ test-desktop: in-repository-test-desktop setup-desktop
 	@SYMPLE=$$(realpath $${CARGO_TARGET_DIR:-target})/debug/symple \
 	  $(cargo) test --locked --manifest-path examples/desktop/Cargo.toml -- --nocapture
 
-# Attacks on a camera, each kind for longer than in `make test`, with figures.
+# Attacks on a camera, and by senders on whoever receives, each kind for longer than in `make test`, with figures.
 test-hostile: setup-test
 	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
+	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --lib recv::tests::hostile -- --nocapture
 
 # Faults, each made real, and the time until a browser shows the picture again; a table at the end.
 test-heal: setup-heal
@@ -101,7 +102,7 @@ test-heal: setup-heal
 fuzz: in-repository-fuzz setup-fuzz
 	@PATH="$$(.ci/setup cargo):$$PATH" fuzz/run
 
-# Other WebRTC stacks as viewers, against the program and an example, built as for the test above.
+# Other WebRTC stacks as viewers and as senders, against the program and examples, built as for the test above.
 test-interop: setup-interop
 	@$(cargo) build --locked --all-features --bins --examples
 	@tests/interop/run

@@ -1,4 +1,5 @@
-// The cases of browsers that send to us, with the devices that each brings for tests.
+// The cases of browsers that send to us, with the devices that each brings for tests. SENDS_SECONDS is for how long one of
+// them is watched, 20 by default.
 
 import assert from 'node:assert/strict';
 import { scenario, until } from '../browser/harness.mjs';
@@ -7,6 +8,7 @@ import { decoders, drift, pace, plays, Recorder, sendingPage } from './sending.m
 
 const SIZE = [640, 360];
 const SPAN = 12_000; // ms of a rough network
+const LONG = Number(process.env.SENDS_SECONDS ?? 20);
 const EVERY = 700; // ms from a flash to the next
 
 /** What the relay does to the datagrams of both sides; `least` is the share of the encoded frames that must arrive. */
@@ -176,6 +178,26 @@ export function sends(name, open, codecs, { needs: more = [], devices = [], scre
       assert.ok(!pts.has(one) || at > pts.get(one), `times of ${one} go forward`);
       pts.set(one, at);
     }
+  });
+
+  scenario(`${name} sends for ${LONG} s, and nothing grows`, { needs, timeout: (LONG + 60) * 1000 }, async (s) => {
+    const codec = codecs[0];
+    const { recorder } = await start(s, { codec });
+    await recorder.frames('OPUS', 250);
+    const { kib } = recorder.counts;
+    const began = performance.now();
+    await until('the time is over', () => performance.now() - began > LONG * 1000, { within: (LONG + 10) * 1000, every: 500 });
+    const grown = recorder.counts.kib - kib;
+    await recorder.hangUp();
+    const { video, audio } = plays(recorder, codec, SIZE);
+    const index = recorder.index();
+    const { most } = drift(index);
+    // By the packets of audio, whether the browser had the time for them.
+    const share = audio.frames * 20 / (index.at(-1).came - index[0].came);
+    s.note(`${video.frames} frames, ${audio.frames} packets of audio (${share.toFixed(3)} of the time), ${grown} KiB more, sound and picture part by ${most.toFixed(1)} ms`);
+    assert.ok(grown < 4096, `${grown} KiB more`);
+    if (Math.abs(share - 1) < 0.01) assert.ok(most < 40, `${most} ms`);
+    else s.note('the drift is not judged: the browser had no time for its audio');
   });
 
   scenario(`${name} adds video to an audio call`, { needs, timeout: 120_000 }, async (s) => {
