@@ -77,7 +77,6 @@ impl World {
             codec: Codec::Opus,
             key: true,
             captured: self.now - age,
-            encoding: None,
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
