@@ -74,7 +74,15 @@ impl Clock {
         self.last = Some((time, ticks));
         let near = |at: &Nanos| at.abs_diff(now) < MAX_OFF.unsigned_abs();
         let reported = |offset| self.report.map(|report| self.time(report, ticks).saturating_add(offset));
-        let by_report = shared.0.and_then(reported).filter(near);
+        let mut by_report = shared.0.and_then(reported).filter(near);
+        if let (Some(at), Some(offset)) = (&mut by_report, &mut shared.0)
+            && *at > now
+        {
+            // The zero is of a stream that takes longer, such as audio of several frames a packet. Nothing is captured
+            // after it has arrived, so all streams move together.
+            *offset = offset.saturating_sub(*at - now);
+            *at = now;
+        }
         let by_arrival = self.arrival.map(|arrival| self.time(arrival, ticks)).filter(near);
         let at = by_report.or(by_arrival).unwrap_or_else(|| {
             self.arrival = Some(Point { ticks, at: now });
@@ -144,6 +152,21 @@ mod tests {
         let picture = video.time_of(&mut shared, 777 + 18_000, 300 * MS);
         assert!(close(sound, 220 * MS), "{sound}");
         assert!(close(picture, 220 * MS), "{picture}");
+    }
+
+    #[test]
+    fn streams_stay_in_step_when_the_one_reported_first_takes_longer() {
+        let mut shared = Shared::default();
+        let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
+        // Both were captured at once; three audio frames share a packet.
+        assert!(close(video.time_of(&mut shared, 777, 5 * MS), 5 * MS));
+        assert!(close(audio.time_of(&mut shared, 5000, 60 * MS), 60 * MS));
+        audio.handle_report(&mut shared, ntp(3_000_000_010), 5000 + 480);
+        video.handle_report(&mut shared, ntp(3_000_000_020), 777 + 1800);
+        let picture = video.time_of(&mut shared, 777 + 18_000, 205 * MS);
+        let sound = audio.time_of(&mut shared, 5000 + 9600, 260 * MS);
+        assert!(close(picture, 205 * MS), "{picture}");
+        assert!(close(sound, picture), "{sound}");
     }
 
     #[test]
