@@ -69,11 +69,7 @@ fn what_is_wrong_has_words_and_an_exit_code() {
             69,
             "/dev/symple-none cannot be opened",
         ),
-        (
-            &["--play", "camera", "--video-output", "none", "--audio-output", "alsa:hw:9,9"],
-            69,
-            "audio device alsa:hw:9,9",
-        ),
+        (&["--play", "camera", "--video-output", "none", "--audio-output", "alsa:hw:9,9"], 69, "alsa"),
         (
             &["--play", "camera", "--video-output", "none", "--audio-output", "none"],
             64,
