@@ -80,6 +80,7 @@ impl World {
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
+            encoding: None,
             data: [0xf8].into(),
         };
         let before = self.speaker.len();
