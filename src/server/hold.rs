@@ -253,7 +253,10 @@ impl<K: Copy + Ord> Holds<K> {
         let allowance = self.allowance;
         for entry in self.recipients.values_mut() {
             entry.settle(now);
-            let refused = std::mem::take(&mut entry.refused);
+            let mut refused = std::mem::take(&mut entry.refused);
+            if entry.senders.is_empty() {
+                refused = Duration::ZERO;
+            }
             entry.spend(refused, allowance, now);
             for key in &entry.senders {
                 if let Some(held) = self.senders.get_mut(key) {
@@ -448,6 +451,22 @@ mod tests {
         w.holds.hold(100, 1, false, w.now);
         w.pass(3600.0);
         assert!(w.closed.is_empty() && w.holds.is_held(1), "only the server is behind");
+    }
+
+    #[test]
+    fn time_in_which_a_recipient_holds_nobody_does_not_count() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        w.pass(0.1);
+        w.holds.part(100, 1, w.now);
+        // While another holds somebody, the times of all are counted.
+        w.holds.hold(101, 2, false, w.now);
+        w.pass(9.0);
+        w.hold(100, 3);
+        w.trickle(100, 1.0, 9.0);
+        assert!(w.closed.is_empty(), "{:?}", w.closed);
+        w.trickle(100, 1.0, 2.0);
+        assert_eq!(w.closed, [(100, 19.1)], "its time, and that of its sender");
     }
 
     #[test]

@@ -424,8 +424,9 @@ fn run(rounds: usize, messages: usize) {
 /// Slow readers at each instance hold everybody now and then.
 #[cfg(target_os = "linux")]
 fn run_with_slow_peers(rounds: usize, messages: usize) {
-    // Ten megabytes for each in a round, more than the kernel's buffers hold. With more, these clients are slow readers
-    // themselves, in a debug build.
+    // Ten megabytes for each in a round, more than the kernel's buffers hold, in messages of which a queue takes many.
+    // With 100 KB, these clients hold their senders too, for some milliseconds; and the slow peers use up the ten
+    // seconds of a minute for which a sender may be held, after which whoever holds it is closed.
     let Some(mut chaos) = Chaos::start(1 << 20, 30_000) else { return };
     let addresses: Vec<String> = chaos.processes.iter().map(|process| process.address.clone()).collect();
     let slow = SlowPeers::start(&addresses, "all");
