@@ -30,6 +30,8 @@ const FREE: f64 = 40_000.0;
 const DRAIN_TIME: f64 = 400_000.0;
 /// Above this slope, the wait grows: packets now wait longer than measured.
 const GROWS: f64 = 0.2;
+/// With more jitter than this (µs), the slope over 150 ms shows nothing but jitter.
+const NOISY: i64 = 20_000;
 /// Below this slope, it hardly grows.
 const FLAT: f64 = 0.1;
 /// A queue shorter than this (µs), plus jitter, counts as empty.
@@ -123,6 +125,8 @@ pub(super) struct Control {
     /// What the path was seen to carry.
     capacity: Option<f64>,
     share: Share,
+    /// Delays differ too much to show what others do.
+    noisy: bool,
     phase: Phase,
     resume: f64,
     /// Since when every packet waits although little is sent.
@@ -136,6 +140,7 @@ impl Control {
             rate,
             capacity: None,
             share: Share::default(),
+            noisy: false,
             phase: Phase::Rising { since: now },
             resume: RESUME,
             standing: None,
@@ -152,7 +157,11 @@ impl Control {
     }
 
     /// Follows the observations up to `now`.
-    pub(super) fn update(&mut self, view: View, now: i64) {
+    pub(super) fn update(&mut self, mut view: View, now: i64) {
+        self.noisy = view.jitter > NOISY;
+        if self.noisy {
+            view.slope = 0.0;
+        }
         let passed = (now - self.last).clamp(0, MAX_STEP);
         self.last = now;
         view.acked.into_iter().for_each(|acked| self.share.arrived(acked, now));
@@ -207,14 +216,14 @@ impl Control {
     fn lower(&mut self, view: View, since: i64, now: i64) {
         let Some(passes) = view.passes() else { return };
         self.share.begin();
-        self.share.queued(passes, view.slope);
+        self.note_queue(passes, view.slope);
         let left = self.left(passes, view.slope);
         if now - since < TOO_SOON {
             self.resume = (self.resume - STEP).max(MIN_RESUME);
         }
         let known = self.capacity.filter(|capacity| (left / capacity - 1.0).abs() < CHANGED);
         self.capacity = Some(known.map_or(left, |capacity| capacity + (left - capacity) * SMOOTH));
-        self.rate = self.rate.min(left * view.drain(self.share.whole() / left));
+        self.rate = self.rate.min(left * view.drain(self.times(left)));
         self.phase = Phase::Draining { since: now };
     }
 
@@ -226,16 +235,27 @@ impl Control {
             self.rate = self.rate.max(self.capacity.unwrap_or(0.0) * self.resume);
         } else if let Some(passes) = view.passes().filter(|_| !empty) {
             let capacity = self.capacity.unwrap_or(passes);
-            self.share.queued(passes, view.slope);
+            self.note_queue(passes, view.slope);
             let left = self.left(passes, view.slope).min(passes.max(capacity));
             // It falls while the queue still grows, and rises if the whole path turns out to be ours.
             let grows = view.slope > GROWS && left < capacity;
-            let is_ours = !self.share.is_shared(passes) && left > capacity * (1.0 + CHANGED);
+            let is_ours = !self.is_shared(passes) && left > capacity * (1.0 + CHANGED);
             let weight = if grows || is_ours { 1.0 } else { SMOOTH };
             let capacity = capacity + (left - capacity) * weight;
             self.capacity = Some(capacity);
-            self.rate = self.rate.min(capacity * view.drain(self.share.whole() / capacity));
+            self.rate = self.rate.min(capacity * view.drain(self.times(capacity)));
         }
+    }
+
+    fn note_queue(&mut self, passes: f64, slope: f64) {
+        if !self.noisy {
+            self.share.queued(passes, slope);
+        }
+    }
+
+    /// How many times this rate the whole path carries.
+    fn times(&self, left: f64) -> f64 {
+        if self.noisy { 1.0 } else { self.share.whole() / left }
     }
 
     /// What others leave to us if `passes` of ours gets through. If the wait hardly grows, both are about the same.
@@ -245,6 +265,9 @@ impl Control {
 
     /// What a probe found, without what it took from others; and whether there is no more.
     fn beside_others(&self, found: Found) -> (f64, bool) {
+        if self.noisy {
+            return (found.rate, found.saturated);
+        }
         if found.saturated {
             return (UTILIZED * self.share.left(found.rate / UTILIZED, found.stretch), true);
         }
@@ -254,7 +277,7 @@ impl Control {
 
     /// Whether others may use a part of a path on which `rate` passes.
     pub(super) fn is_shared(&self, rate: f64) -> bool {
-        self.share.is_shared(rate)
+        !self.noisy && self.share.is_shared(rate)
     }
 
     fn rise(&mut self, view: View, passed: i64) {
@@ -277,7 +300,7 @@ impl Control {
         }
         // Jitter can push a short train together.
         let surprises = self.capacity.is_some_and(|capacity| found.rate > capacity * OUTDATED);
-        if !found.sure && (surprises || self.share.is_shared(found.rate)) {
+        if !found.sure && (surprises || self.is_shared(found.rate)) {
             return Probed::Doubted;
         }
         let (rate, saturated) = self.beside_others(found);
