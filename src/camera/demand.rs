@@ -54,7 +54,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature::{self, Heat};
 use crate::media::source::Command;
-use crate::media::{StreamId, StreamInfo};
+use crate::media::{Kind, StreamId, StreamInfo};
 
 use encoder::{Adjustable, Encoder, Stream};
 pub use share::ShareReason;
@@ -369,12 +369,16 @@ impl Demand {
             self.streams.get(id).is_some_and(|stream| stream.encoder.is_some() && !stream.is_small())
         };
         let main = streams.iter().find(steered).copied();
+        let is_audio =
+            |id: &StreamId| self.streams.get(id).is_some_and(|stream| stream.info.kind() == Kind::Audio);
+        let has_audio = streams.iter().any(is_audio);
         let is_call = matches!(sink, Sink::Call(_));
         let new = || Taker { streams: BTreeSet::new(), viewer: is_call.then(|| Viewer::new(main)) };
         let taker = self.sinks.entry(sink).or_insert_with(new);
         taker.streams = streams;
         if let Some(viewer) = &mut taker.viewer {
             viewer.handle_main(main);
+            viewer.link.handle_audio(has_audio);
         }
     }
 

@@ -305,7 +305,7 @@ impl Demand {
         let Some(encoder) = self.encoder(stream) else { return };
         let limits = &self.config.bitrate;
         let apart = keyed.map(|(_, viewer, _)| {
-            let carries = viewer.link.carries(now).map(|bps| limits.usable(bps));
+            let carries = viewer.link.usable(limits, u32::MAX, now);
             let wished = if viewer.wish == Default::default() { KEY_FRAMES_APART } else { APART };
             carries.map_or(APART, |bps| encoder.key_time(bps)).max(wished)
         });

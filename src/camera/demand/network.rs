@@ -7,6 +7,7 @@
 //!   is sent.
 //! - **Headroom where it limits.** A network estimated at the encoder's bitrate or above carries it; one estimated below
 //!   gets a bitrate with headroom.
+//! - **Audio needs room too.** On a slow network it takes more than the headroom.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const LOSSY: f32 = 0.02;
 /// A round trip longer than the shortest by this much shows a queue.
 const QUEUED: Duration = Duration::from_millis(100);
 
+/// What audio takes beside the video, in bit/s: Opus at 64 kbit/s, and 78 bytes around each of its 17 packets a second.
+pub(super) const AUDIO: u32 = 75_000;
+
 /// The state of a network.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Network {
@@ -42,6 +46,8 @@ pub(super) struct Network {
     loss: f32,
     round_trip: Option<Duration>,
     least_round_trip: Option<Duration>,
+    /// What audio takes of it, in bit/s.
+    audio: u32,
 }
 
 impl Network {
@@ -53,6 +59,11 @@ impl Network {
             self.carries = bps;
         }
         self.judge();
+    }
+
+    /// Whether audio is sent too.
+    pub(super) fn handle_audio(&mut self, is_sent: bool) {
+        self.audio = if is_sent { AUDIO } else { 0 };
     }
 
     /// Takes what is sent in bit/s, the loss (0 to 1), and the round trip.
@@ -72,9 +83,14 @@ impl Network {
 
     /// The bitrate in bit/s that an encoder at `current` can have with this network.
     pub(super) fn usable(&self, limits: &BitrateLimits, current: u32, now: Instant) -> Option<u32> {
-        let carries = self.carries(now)?;
-        let usable = limits.usable(carries);
-        Some(if carries >= current { usable.max(current) } else { usable })
+        let video = self.video(now)?;
+        let usable = limits.usable(self.carries(now)?).min(video);
+        Some(if video >= current { usable.max(current) } else { usable })
+    }
+
+    /// What it carries beside audio, in bit/s; `None` while that is a guess.
+    pub(super) fn video(&self, now: Instant) -> Option<u32> {
+        Some(self.carries(now)?.saturating_sub(self.audio))
     }
 
     /// Whether the first estimate was so recent that others should not suffer from it.
@@ -171,5 +187,21 @@ mod tests {
             [usable(1_000_000), usable(1_100_000), usable(500_000)].map(Option::unwrap_or_default),
             [1_000_000, 850_000, 850_000]
         );
+    }
+
+    #[test]
+    fn audio_leaves_less_for_video_on_a_slow_network() {
+        let now = Instant::now();
+        let usable = |bps, current| {
+            let mut link = Network::default();
+            link.handle_audio(true);
+            link.handle_estimate(bps, 1_000_000, now);
+            link.usable(&BitrateLimits::default(), current, now + SECOND)
+        };
+        assert_eq!(usable(250_000, 400_000), Some(175_000), "less than with headroom alone");
+        assert_eq!(usable(250_000, 200_000), Some(175_000), "200 kbit/s and audio are more than it carries");
+        assert_eq!(usable(250_000, 175_000), Some(175_000));
+        assert_eq!(usable(1_000_000, 2_000_000), Some(850_000), "the headroom is enough for audio");
+        assert_eq!(usable(50_000, 100_000), Some(0));
     }
 }

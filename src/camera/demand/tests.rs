@@ -388,7 +388,7 @@ fn another_source_is_asked_for_what_the_one_before_was() {
     w.taken("");
     w.input(Input::Replaced(vec![video(VIDEO, Codec::H264, 640, 360)]));
     assert_eq!(w.taken("want"), ["want 10"], "it has no audio");
-    assert_eq!(w.demand.bitrate(VIDEO), Some(340_000), "the networks are the same");
+    assert_eq!(w.demand.bitrate(VIDEO), Some(325_000), "the networks are the same");
     assert_eq!(w.demand.quality(VIDEO), Some(Quality { percent: 100, fps: 15 }), "and so is the heat");
     assert!(w.demand.stream(OTHER).is_none() && w.demand.stream(AUDIO).is_none());
 }

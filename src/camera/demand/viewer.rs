@@ -117,13 +117,13 @@ impl Viewer {
 
     /// Follows its network to what is offered.
     pub(super) fn follow(&mut self, offer: &Offer, limits: &BitrateLimits, now: Instant) {
-        let carries = self.link.carries(now);
+        let carries = self.link.video(now);
         // What isn't known yet may carry everything: waiting for it would cost every joiner its first second.
         let best = |bps: Option<u32>, main| bps.map_or(Tier::Main, |bps| offer.best(bps, main));
         let has = self.tier == Some(Tier::Main);
         let stays = best(carries, if has { offer.kept } else { offer.main });
-        let usable = |bps| u64::from(limits.usable(bps)) * ENTERS / 100;
-        let enters = best(carries.map(|bps| u32::try_from(usable(bps)).unwrap_or(u32::MAX)), offer.main);
+        let usable = self.link.usable(limits, u32::MAX, now).map(|bps| u64::from(bps) * ENTERS / 100);
+        let enters = best(usable.map(|bps| u32::try_from(bps).unwrap_or(u32::MAX)), offer.main);
         let tier = self.tier.unwrap_or(enters);
         self.tier = Some(tier.min(stays));
         if stays < tier {
