@@ -43,12 +43,14 @@ pub(in crate::rtc) struct History {
     packets: usize,
     max_packets: usize,
     recent: VecDeque<(u64, Instant)>,
+    /// Frames from this packet on do not depend on packets before it.
+    begins: u64,
 }
 
 impl History {
     /// A history of at most this many packets.
     pub(in crate::rtc) fn new(max_packets: usize) -> History {
-        History { runs: VecDeque::new(), packets: 0, max_packets, recent: VecDeque::new() }
+        History { runs: VecDeque::new(), packets: 0, max_packets, recent: VecDeque::new(), begins: 0 }
     }
 
     /// Records a packet that was sent: its number, and the index of its payload.
@@ -88,11 +90,30 @@ impl History {
         }
     }
 
+    /// The next frame, and those after it, do not depend on what was sent before.
+    pub(in crate::rtc) fn begin_anew(&mut self) {
+        self.begins = self.newest().map_or(0, |newest| newest + 1);
+    }
+
+    /// Whether a packet precedes the last such frame.
+    pub(in crate::rtc) fn is_superseded(&self, number: u16) -> bool {
+        self.whole(number).is_some_and(|number| number < self.begins)
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.runs.back().map(|run| run.number + run.count as u64 - 1)
+    }
+
+    /// The number of a packet, by its number on the wire.
+    fn whole(&self, number: u16) -> Option<u64> {
+        let newest = self.newest()?;
+        newest.checked_sub(u64::from((newest as u16).wrapping_sub(number)))
+    }
+
     /// A packet that the viewer has not received, by its number on the wire; `None` if it is no longer kept, or was
     /// repeated less than `again` ago.
     pub(in crate::rtc) fn repeat(&mut self, number: u16, again: Duration, now: Instant) -> Option<Repeat> {
-        let newest = self.runs.back().map(|run| run.number + run.count as u64 - 1)?;
-        let number = newest.checked_sub(u64::from((newest as u16).wrapping_sub(number)))?;
+        let number = self.whole(number)?;
         let at = self.runs.partition_point(|run| run.number <= number).checked_sub(1)?;
         let run = &self.runs[at];
         let offset = usize::try_from(number - run.number).ok().filter(|offset| *offset < run.count)?;
@@ -119,9 +140,7 @@ impl History {
 
     /// Whether a packet that the viewer has not received was sent, and cannot be repeated.
     pub(in crate::rtc) fn is_gone(&self, number: u16, now: Instant) -> bool {
-        let Some(newest) = self.runs.back().map(|run| run.number + run.count as u64 - 1) else {
-            return false;
-        };
+        let Some(newest) = self.newest() else { return false };
         let back = (newest as u16).wrapping_sub(number);
         let Some(number) = newest.checked_sub(back.into()).filter(|_| back <= MAX_BACK) else { return false };
         let at = self.runs.partition_point(|run| run.number <= number).checked_sub(1);
@@ -186,6 +205,23 @@ mod tests {
         assert_eq!(found(5), Some((5, 4)));
         assert_eq!(found(6), None, "not sent yet");
         assert_eq!(found(5), None, "repeated just now");
+    }
+
+    #[test]
+    fn what_a_stream_that_begins_anew_does_not_refer_to_is_superseded() {
+        let now = Instant::now();
+        let mut history = History::new(100);
+        history.begin_anew();
+        for number in 65_530..65_540 {
+            history.push(number, &frame(1), 0, 0, now);
+        }
+        assert!(!history.is_superseded(65_535), "nothing came after it");
+        history.begin_anew();
+        assert!(history.is_superseded(65_535) && history.is_superseded(3));
+        history.push(65_540, &frame(1), 0, 0, now);
+        assert!(history.is_superseded(3) && !history.is_superseded(4));
+        // It can still be repeated, where there is room.
+        assert!(history.repeat(3, AGAIN, now).is_some());
     }
 
     #[test]

@@ -44,6 +44,9 @@ const REPEAT_AGAIN: Duration = Duration::from_millis(100);
 const MAX_REPEATS: usize = 64;
 /// How far sending may be ahead of the estimate; beyond that, frames are dropped up to a key frame.
 const MAX_AHEAD: Duration = Duration::from_secs(1);
+/// When sending is this far ahead of the estimate, packets that later frames do not depend on are not repeated: they would
+/// only delay those that matter. Otherwise they are, since some receivers wait for each packet.
+const CROWDED: Duration = Duration::from_millis(200);
 /// An estimate that changes by less causes no event.
 const CHANGE: f64 = 0.02;
 /// What a viewer reported.
@@ -333,12 +336,16 @@ impl Sender {
                 let Some(i) = self.tracks.iter().position(|t| t.format.ssrc == *ssrc) else { return };
                 self.counts.nacks += 1;
                 let again = self.estimator.rtt().unwrap_or(REPEAT_AGAIN);
+                let is_crowded = self.budget.ahead(now) > CROWDED;
                 let mut is_gone = false;
                 for number in numbers.clone() {
                     if self.repeats.len() >= MAX_REPEATS {
                         break;
                     }
                     let history = &mut self.tracks[i].history;
+                    if is_crowded && history.is_superseded(number) {
+                        continue;
+                    }
                     is_gone |= history.is_gone(number, now);
                     let repeat = history.repeat(number, again, now);
                     self.repeats.extend(repeat.map(|repeat| (i, repeat)));

@@ -162,14 +162,19 @@ impl Track {
             return self.push_audio(cut, now);
         }
         let is_idle = outlet.is_idle && self.waiting.is_empty();
+        let mut begins_anew = false;
         match self.selection.handle_frame(stream, cut.key, is_idle, now) {
             Verdict::Ignore => return Pushed::default(),
             Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), skipped: None },
             // Waiting frames of the other stream are obsolete, but a frame whose sending has begun is finished.
-            Verdict::Switch => self.waiting.truncate(usize::from(self.index > 0)),
+            Verdict::Switch => {
+                self.waiting.truncate(usize::from(self.index > 0));
+                begins_anew = true;
+            }
             Verdict::Send => {}
         }
         let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
+        begins_anew |= self.gate != Gate::Open;
         self.gate = gate;
         let mut skipped = 1;
         if matches!(gate, Gate::Behind | Gate::Stuck) {
@@ -178,6 +183,9 @@ impl Track {
             self.index = 0;
         }
         let Some(cause) = gate.cause() else {
+            if begins_anew {
+                self.history.begin_anew();
+            }
             self.stopwatch.handle_frame(cut.timestamp.wallclock, cut.encoding, now);
             let timestamp = self.selection.place(cut.timestamp);
             self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
