@@ -27,8 +27,8 @@ fn interrupt(program: Program) -> i32 {
     let began = Instant::now();
     program.signal(Signal::INT);
     let code = program.end().code().expect("no signal ended it");
-    // A second, and what a busy machine adds.
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // 0.03 s alone; a busy machine took 6.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     code
 }
 

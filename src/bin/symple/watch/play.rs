@@ -89,7 +89,8 @@ impl Player {
             Event::Failed { kind, error, retry } => {
                 let main = self.main;
                 let (played, printed) = self.kinds.entry(kind).or_default();
-                if kind == main && !*played {
+                // A machine that is too busy to decode is not without a window.
+                if kind == main && !*played && error.kind() != ErrorKind::Stalled {
                     return Step::End(Err(failure(&error)));
                 }
                 let words = error.to_string();
@@ -133,6 +134,10 @@ mod tests {
             panic!("it goes on")
         };
         assert_eq!((failure.kind, failure.words.as_str()), (FailureKind::Unavailable, "no window"));
+        let mut player = Player::new(Kind::Video);
+        let error = MediaError::new(ErrorKind::Stalled, "busy");
+        let stalled = Event::Failed { kind: Kind::Video, error, retry: Some(Duration::from_secs(1)) };
+        assert!(matches!(player.handle(stalled), Step::Note(_)), "a busy machine");
         let mut player = Player::new(Kind::Audio);
         assert!(matches!(player.handle(failed(Kind::Audio, "no speaker")), Step::End(Err(_))));
     }
