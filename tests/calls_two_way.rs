@@ -386,7 +386,9 @@ fn a_source_that_ends_ends_the_calls_that_only_send_it() {
         while a.next().await.is_some() {}
         assert_eq!(a.end().map(|end| end.reason), Some(EndReason::SourceEnded));
         while b.next().await.is_some() {}
-        assert_eq!(b.end().map(|end| end.reason), Some(EndReason::SourceEnded));
+        // The end of the transport may be faster than the message with the reason.
+        let reason = b.end().map(|end| end.reason);
+        assert!(matches!(reason, Some(EndReason::SourceEnded | EndReason::Ended)), "{reason:?}");
     });
 }
 
@@ -428,8 +430,8 @@ fn the_example_calls_and_is_called() {
         let data = std::fs::read(file(who)).unwrap_or_default();
         _ = std::fs::remove_file(file(who));
         assert!(data.len() > 50_000, "{who}: {} bytes: {words}", data.len());
-        let delimiter = [0, 0, 0, 1, 9];
-        assert!(data.starts_with(&delimiter), "{who}: {:?}", &data[..16]);
+        // A key frame, which begins with its parameter sets.
+        assert!(data.starts_with(&[0, 0, 0, 1, 0x67]), "{who}: {:?}", &data[..16]);
         assert!(words.contains("connected"), "{who}: {words}");
     }
 }
