@@ -106,5 +106,14 @@ pub fn recv(data: &[u8]) {
 
 fn format(stream: StreamId, codec: Codec, pt: u8) -> Format {
     let video = codec.is_video();
-    Format { stream, codec, pt, rtx: video.then_some(pt + 1), nack: video, pli: video, transport: Some(3) }
+    Format {
+        stream,
+        codec,
+        pt,
+        rtx: video.then_some(pt + 1),
+        nack: video,
+        pli: video,
+        remb: video,
+        transport: Some(3),
+    }
 }

@@ -33,6 +33,18 @@ impl Fanout {
         }
     }
 
+    /// Asks the other side of a session to send at most this much in all, in bit/s, by REMB
+    /// (draft-alvestrand-rmcat-remb-03), where it takes that; `None` leaves it to what the network carries.
+    pub fn limit_received(&mut self, id: SessionId, bps: Option<u32>, now: Instant) {
+        self.tick(now);
+        if let Some(at) = self.places.get(&id).copied() {
+            self.with(at, |sessions| {
+                sessions.step(id, |session, now, _| session.limit_received(bps, now));
+            });
+            self.collect();
+        }
+    }
+
     /// A new session, with what was set for it.
     pub(super) fn directed(&self, id: SessionId, mut session: Session) -> Session {
         if let Some(directions) = self.directions.get(&id) {

@@ -48,6 +48,8 @@ pub(crate) struct Format {
     /// Whether the sender takes NACK, and PLI.
     pub(crate) nack: bool,
     pub(crate) pli: bool,
+    /// Whether it takes a limit for its bitrate (REMB).
+    pub(crate) remb: bool,
     /// The ID of the extension with the transport-wide number.
     pub(crate) transport: Option<u8>,
 }

@@ -19,6 +19,8 @@ use crate::rtc::send::report::describe;
 
 /// A sender learns of loss and of the round trip as often as viewers tell us.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// No sender has more for one peer, in bit/s.
+const UNLIMITED: u32 = 1_000_000_000;
 /// Without a measured round trip.
 const RTT: Duration = Duration::from_millis(100);
 
@@ -34,6 +36,8 @@ pub(crate) struct Receiver {
     /// Where the times of frames begin.
     zero: Instant,
     rtt: Duration,
+    /// What the sender may send in all, in bit/s.
+    limit: Option<u32>,
     /// When the next report is due, once there is something to report.
     report: Option<Instant>,
     frames: VecDeque<Frame>,
@@ -57,6 +61,7 @@ impl Receiver {
             clock: clock::Shared::default(),
             zero: now,
             rtt: RTT,
+            limit: None,
             report: None,
             frames: VecDeque::new(),
             past: Counts::default(),
@@ -111,6 +116,16 @@ impl Receiver {
         for lane in self.lanes.iter_mut().filter(|lane| lane.format.stream == stream) {
             lane.want_key(now);
         }
+    }
+
+    /// Asks the sender for at most this much, in bit/s; `None` leaves it to what the network carries.
+    pub(crate) fn set_limit(&mut self, limit: Option<u32>, now: Instant) {
+        if self.limit == limit {
+            return;
+        }
+        // One that was told before is lifted by telling a higher one.
+        self.limit = limit.or(Some(UNLIMITED));
+        self.report = self.report.map(|at| at.min(now));
     }
 
     /// Takes SRTP. Returns whether it is authentic.
@@ -193,13 +208,22 @@ impl Receiver {
             return None;
         }
         let mut blocks: Vec<Block> = vec![];
+        let mut limited = None;
         if self.report.is_some_and(|at| at <= now) {
             self.report = Some(now + REPORT_EVERY);
             blocks.extend(self.lanes.iter_mut().filter_map(|lane| lane.report(now)));
+            limited = self.limit;
         }
         let mut out = vec![];
         report::reception(self.ssrc, &blocks, &mut out);
         describe([self.ssrc].into_iter(), &self.cname, &mut out);
+        if let Some(bps) = limited {
+            let of = |lane: &Lane| lane.ssrc().filter(|_| lane.format.remb);
+            let about: Vec<u32> = self.lanes.iter().filter_map(of).collect();
+            if !about.is_empty() {
+                report::remb(self.ssrc, bps, &about, &mut out);
+            }
+        }
         for lane in &mut self.lanes {
             lane.write_requests(self.ssrc, self.rtt, now, &mut out);
         }

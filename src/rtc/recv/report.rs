@@ -7,6 +7,7 @@ const PAYLOAD_FEEDBACK: u8 = 206;
 const NACK: u8 = 1;
 const PLI: u8 = 1;
 const TRANSPORT_WIDE: u8 = 15;
+const APPLICATION: u8 = 15;
 /// Says that a packet ends with padding.
 const PADDED: u8 = 0x20;
 
@@ -63,6 +64,19 @@ pub(in crate::rtc) fn nack(from: u32, about: u32, numbers: &[u16], out: &mut Vec
 /// Appends a request for a key frame.
 pub(in crate::rtc) fn pli(from: u32, about: u32, out: &mut Vec<u8>) {
     feedback(PLI, PAYLOAD_FEEDBACK, from, about, 0, out);
+}
+
+/// Appends the most that a sender may send in all of these streams, in bit/s (draft-alvestrand-rmcat-remb-03, 2.2).
+pub(in crate::rtc) fn remb(from: u32, bps: u32, about: &[u32], out: &mut Vec<u8>) {
+    let about = &about[..about.len().min(255)];
+    // 18 bits, and how often to double them; rounded down, because it is a limit.
+    let exponent = (u32::BITS - bps.leading_zeros()).saturating_sub(18);
+    feedback(APPLICATION, PAYLOAD_FEEDBACK, from, 0, 8 + 4 * about.len(), out);
+    out.extend_from_slice(b"REMB");
+    out.extend_from_slice(&((about.len() as u32) << 24 | exponent << 18 | bps >> exponent).to_be_bytes());
+    for ssrc in about {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+    }
 }
 
 /// Appends transport-wide feedback.
@@ -140,5 +154,18 @@ mod tests {
         let mut out = vec![];
         pli(1, 2, &mut out);
         assert!(read(&out).eq([Feedback::Pli { ssrc: 2 }]));
+    }
+
+    #[test]
+    fn limits_are_read_as_they_are_written_and_never_grow() {
+        for bps in [0, 1, 150_000, 262_143, 262_144, 4_000_001, u32::MAX] {
+            let mut out = vec![];
+            remb(1, bps, &[2, 3], &mut out);
+            let all: Vec<_> = read(&out).collect();
+            let [Feedback::Remb { bps: found, ssrcs }] = &all[..] else { panic!("{all:?}") };
+            assert!(ssrcs.clone().eq([2, 3]));
+            let bps = u64::from(bps);
+            assert!(*found <= bps && bps - *found <= bps >> 17, "{found} of {bps}");
+        }
     }
 }

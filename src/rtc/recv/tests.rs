@@ -320,6 +320,7 @@ impl Stream {
             rtx: (video && rtx).then_some(RTX),
             nack: video && rtx,
             pli: video,
+            remb: video,
             transport: Some(TRANSPORT),
         };
         Stream {

@@ -37,6 +37,7 @@ impl Receiving {
             rtx: choice.rtx,
             nack: has(lane, "nack"),
             pli: has(lane, "nack pli"),
+            remb: has(lane, "goog-remb"),
             transport: lane.extensions.transport,
         };
         let formats: Vec<Format> = lanes
@@ -103,6 +104,11 @@ impl Session {
     /// Asks the other side for a key frame.
     pub(in crate::rtc) fn request_key_frame(&mut self, stream: StreamId, now: Instant) {
         self.receiving.receiver.request_key_frame(stream, now);
+    }
+
+    /// Asks the other side to send at most this much, in bit/s.
+    pub(in crate::rtc) fn limit_received(&mut self, bps: Option<u32>, now: Instant) {
+        self.receiving.receiver.set_limit(bps, now);
     }
 }
 

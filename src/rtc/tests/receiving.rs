@@ -372,4 +372,24 @@ fn payload_types_of_a_codec_may_change() {
         let none = offers(version + 2, ("video 9 UDP/TLS/RTP/SAVPF 122", mid, vp8));
         assert!(none.contains("m=video 0 "), "another codec is another section's: {none}");
     }
+
+#[test]
+fn a_sender_keeps_to_the_limit_of_its_receiver() {
+    let mut pair = Pair::call(directions(&BOTH, &[]), directions(&[], &BOTH)).expect("they agree");
+    pair.run(ms(3000));
+    let estimate = |pair: &Pair| pair.peers[0].stats().estimate.expect("it has one");
+    assert!(estimate(&pair) > 1_000_000, "{}", estimate(&pair));
+    let limit = |pair: &mut Pair, bps| {
+        let now = pair.now;
+        pair.peers[1].fanout.limit_received(CALL, bps, now);
+        pair.drain(1);
+        pair.run(ms(3000));
+    };
+    limit(&mut pair, Some(300_000));
+    assert!((290_000..=300_000).contains(&estimate(&pair)), "{}", estimate(&pair));
+    limit(&mut pair, Some(500_000));
+    assert!((300_000..=500_000).contains(&estimate(&pair)), "{}", estimate(&pair));
+    limit(&mut pair, None);
+    pair.run(ms(10_000));
+    assert!(estimate(&pair) > 500_000, "{}", estimate(&pair));
 }

@@ -35,7 +35,7 @@ const KEPT: usize = 1000;
 
 fn format(stream: StreamId, codec: Codec, pt: u8, rtx: Option<u8>) -> Format {
     let video = codec.is_video();
-    Format { stream, codec, pt, rtx, nack: video, pli: video, transport: Some(TRANSPORT) }
+    Format { stream, codec, pt, rtx, nack: video, pli: video, remb: video, transport: Some(TRANSPORT) }
 }
 
 impl RawSender {

@@ -115,6 +115,8 @@ pub(in crate::rtc) struct Estimator {
     last_sent: i64,
     /// The receiver's estimate, if it cannot send feedback.
     remb: Option<f64>,
+    /// What a receiver asked for that sends transport-wide feedback as well, in bit/s.
+    asked: Option<u32>,
 }
 
 impl Estimator {
@@ -144,6 +146,7 @@ impl Estimator {
             sent: Meter::default(),
             last_sent: 0,
             remb: None,
+            asked: None,
         }
     }
 
@@ -151,6 +154,11 @@ impl Estimator {
     pub(in crate::rtc) fn set_max(&mut self, bps: u32) {
         self.limits.max = bps.max(self.limits.min);
         self.bound();
+    }
+
+    /// The upper bound.
+    fn max(&self) -> u32 {
+        self.asked.map_or(self.limits.max, |asked| asked.min(self.limits.max)).max(self.limits.min)
     }
 
     /// Sets the maximum that the application currently wants to send, in bit/s. Probes do not exceed it, and an
@@ -299,9 +307,13 @@ impl Estimator {
         }
     }
 
-    /// Takes the estimate (REMB) of a receiver. Ignored from the first transport-wide feedback on.
+    /// Takes the estimate (REMB) of a receiver. From the first transport-wide feedback on it is a limit.
     pub(in crate::rtc) fn handle_remb(&mut self, bps: u32, _now: Instant) {
-        if self.heard.is_none() {
+        if self.heard.is_some() {
+            // The estimate is ours, and this is what the receiver can use of it.
+            self.asked = Some(bps);
+            self.bound();
+        } else {
             let bps = f64::from(bps);
             // Losses lower the rate below the receiver's estimate; without losses, it is followed.
             let lowered = self.remb.is_some_and(|before| self.control.rate() < before * 0.99);
@@ -327,7 +339,7 @@ impl Estimator {
 
     /// How much the path carries, in bit/s, within the limits.
     pub(in crate::rtc) fn estimate(&self) -> u32 {
-        (self.control.rate() as u32).clamp(self.limits.min, self.limits.max.max(self.limits.min))
+        (self.control.rate() as u32).clamp(self.limits.min, self.max())
     }
 
     /// The round trip.
@@ -366,7 +378,7 @@ impl Estimator {
 
     /// More than this is useless.
     fn cap(&self) -> f64 {
-        self.limits.max.min(self.wanted).into()
+        self.max().min(self.wanted).into()
     }
 
     /// The receiver's clock was set, so earlier arrivals cannot be compared with later ones.
@@ -389,7 +401,7 @@ impl Estimator {
 
     /// Keeps the rate within the limits, so that it never has to return from beyond them.
     fn bound(&mut self) {
-        let (min, max) = (f64::from(self.limits.min), f64::from(self.limits.max.max(self.limits.min)));
+        let (min, max) = (f64::from(self.limits.min), f64::from(self.max()));
         let max = self.remb.map_or(max, |remb| remb.clamp(min, max));
         self.control.set(self.control.rate().clamp(min, max));
     }

@@ -61,9 +61,12 @@ fn a_receivers_estimate_is_followed_within_the_limits_until_there_is_feedback() 
     estimator.handle_sent(Sent { number: 1, size: 1000, at: start, probe: None });
     let arrivals = [Arrival { number: 1, at: Some(5_000_000) }];
     estimator.handle_feedback(arrivals.into_iter(), start + Duration::from_millis(30));
-    let estimate = estimator.estimate();
-    estimator.handle_remb(1_000_000, start);
-    assert_eq!(estimator.estimate(), estimate);
+    assert_eq!(estimator.estimate(), 5_000_000);
+    // From then on it is a limit, and no more.
+    for (remb, expected) in [(1_000_000, 1_000_000), (u32::MAX, 1_000_000), (0, 50_000)] {
+        estimator.handle_remb(remb, start);
+        assert_eq!(estimator.estimate(), expected);
+    }
 }
 
 #[test]
