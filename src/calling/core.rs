@@ -105,15 +105,23 @@ impl Core {
 
     /// Sets what a call sends and receives, from its next description on. At [`Event::Incoming`] or [`Event::Calling`]
     /// a caller's offer is not answered yet, since that waits for an [`Input::Timeout`].
-    #[cfg(feature = "talk")]
+    #[cfg(any(feature = "talk", feature = "relay"))]
     pub(crate) fn grant(&mut self, call: CallId, directions: rtc::Directions, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
         self.fanout.set_directions(seat.session, directions);
         self.settle(now);
     }
 
+    /// Asks the other side of a call to send at most this much, in bit/s.
+    #[cfg(feature = "relay")]
+    pub(crate) fn limit_received(&mut self, call: CallId, bps: u32, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.limit_received(seat.session, Some(bps), now);
+        self.settle(now);
+    }
+
     /// Asks the other side of a call for a key frame.
-    #[cfg(feature = "calls")]
+    #[cfg(any(feature = "calls", feature = "relay"))]
     pub(crate) fn request_key_frame(&mut self, call: CallId, stream: StreamId, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
         self.fanout.request_key_frame(seat.session, stream, now);

@@ -26,6 +26,16 @@ pub enum CameraSource {
     /// Captured and encoded by GStreamer; opened by [`Camera::new`](super::Camera::new).
     #[cfg(feature = "gst")]
     Capture(Box<CaptureSettings>),
+    /// What a caller publishes: the camera is a relay, and encodes nothing.
+    #[cfg(feature = "relay")]
+    Published(super::Publishing),
+}
+
+#[cfg(feature = "relay")]
+impl From<super::Publishing> for CameraSource {
+    fn from(publishing: super::Publishing) -> Self {
+        CameraSource::Published(publishing)
+    }
 }
 
 impl From<Source> for CameraSource {
@@ -115,6 +125,8 @@ impl Config {
         let source = source.into();
         let bitrate = match &source {
             CameraSource::Source(_) => BitrateLimits::default(),
+            #[cfg(feature = "relay")]
+            CameraSource::Published(_) => BitrateLimits::default(),
             #[cfg(feature = "gst")]
             CameraSource::Capture(settings) => {
                 BitrateLimits { start: settings.bitrate, ..BitrateLimits::default() }

@@ -1,6 +1,8 @@
 //! The camera's core, sans-IO. It passes what viewers and readers want to [`demand`](super::demand), the decisions to the
 //! source, and the source's frames and status to viewers, readers and the application.
 
+#[cfg(feature = "relay")]
+pub(in crate::camera) mod publish;
 mod shares;
 mod source;
 #[cfg(feature = "talk")]
@@ -61,6 +63,9 @@ pub(crate) struct Config {
     pub live: bool,
     /// Commands to the source's controls; `None` if the application handles them.
     pub controls: Option<ControlCommands>,
+    /// Callers who publish; `None` if the source is another one.
+    #[cfg(feature = "relay")]
+    pub publishers: Option<publish::Publishers>,
     /// Viewers who talk; `None` where nobody may.
     #[cfg(feature = "talk")]
     pub talking: Option<talk::Talking>,
@@ -100,6 +105,9 @@ pub(crate) enum Input<'a> {
         whence: Whence,
         encoder: Option<String>,
     },
+    /// What the source's video is asked for, for the publisher.
+    #[cfg(feature = "relay")]
+    Asked(crate::media::source::Request),
     /// A viewer's command: it talks, or has talked.
     #[cfg(feature = "talk")]
     Talk {
@@ -164,6 +172,9 @@ pub(crate) enum Output {
     Viewers(usize),
     /// What this peer gets of the video from now on, and why.
     Share(String, serde_json::Value),
+    /// For the feeds of the source that callers publish to.
+    #[cfg(feature = "relay")]
+    Publish(publish::Order),
     /// For the speaker on which viewers are heard.
     #[cfg(feature = "talk")]
     Speaker(talk::Order),
@@ -198,6 +209,8 @@ pub(crate) struct CameraCore {
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     controls: Option<ControlCommands>,
+    #[cfg(feature = "relay")]
+    publishers: Option<publish::Publishers>,
     #[cfg(feature = "talk")]
     talking: Option<talk::Talking>,
     wishes: Wishes,
@@ -248,6 +261,8 @@ impl CameraCore {
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
             controls: config.controls,
+            #[cfg(feature = "relay")]
+            publishers: config.publishers,
             #[cfg(feature = "talk")]
             talking: config.talking,
             wishes: Wishes::new(),
@@ -323,6 +338,8 @@ impl CameraCore {
                     self.out.push_back(Output::Reply(command, reply));
                 }
             }
+            #[cfg(feature = "relay")]
+            Input::Asked(request) => self.ask_for_video(request, now),
             #[cfg(feature = "talk")]
             Input::Talk { command, whence } => {
                 if let Some(reply) = self.talk_command(&command, whence.host(), now) {

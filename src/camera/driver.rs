@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::burst::Burst;
 use super::core::{Input, Output};
+#[cfg(feature = "relay")]
+use super::feeds::Feeds;
 use super::shared::Shared;
 #[cfg(feature = "talk")]
 use super::speaker::Speaker;
@@ -44,6 +46,8 @@ pub(super) struct Driver {
     sending: bool,
     alarm: Alarm,
     goodbye: Option<Alarm>,
+    #[cfg(feature = "relay")]
+    feeds: Option<Feeds>,
     #[cfg(feature = "talk")]
     speaker: Speaker,
     /// The source is to be replaced, and has not closed yet.
@@ -59,6 +63,8 @@ impl Driver {
             let output = lock(&shared.config).talk.output.clone();
             Speaker::new(output, shared.inbox.clone())
         };
+        #[cfg(feature = "relay")]
+        let feeds = lock(&shared.feeds).take().map(|feeds| Feeds::new(feeds, &shared.inbox));
         Driver {
             changes: changes.filter(|_| udp.is_some()),
             addresses: vec![],
@@ -66,6 +72,8 @@ impl Driver {
             candidates_at: None,
             producing: false,
             sending: false,
+            #[cfg(feature = "relay")]
+            feeds,
             #[cfg(feature = "talk")]
             speaker,
             shared,
@@ -89,6 +97,11 @@ impl Driver {
         }
         any |= self.poll_addresses(cx);
         any |= self.take_media();
+        #[cfg(feature = "relay")]
+        while let Some(request) = self.feeds.as_ref().and_then(Feeds::poll_asked) {
+            any = true;
+            self.shared.input(Input::Asked(request));
+        }
         #[cfg(feature = "talk")]
         while let Some(news) = self.speaker.poll_news() {
             any = true;
@@ -250,6 +263,12 @@ impl Driver {
                 Output::Wake(shard) => shared.senders.wake(shard),
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
                 Output::Share(to, data) => self.tell(&to, "share", &data),
+                #[cfg(feature = "relay")]
+                Output::Publish(order) => {
+                    if let Some(feeds) = &self.feeds {
+                        feeds.handle(order);
+                    }
+                }
                 #[cfg(feature = "talk")]
                 Output::Speaker(order) => self.speaker.handle(order),
                 #[cfg(feature = "talk")]

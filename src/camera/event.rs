@@ -186,6 +186,20 @@ pub enum Event {
         /// The error.
         error: MediaError,
     },
+    /// A caller publishes: it is the source now. Only with [`CameraSource::Published`](super::CameraSource::Published).
+    #[cfg(feature = "relay")]
+    PublishStarted {
+        /// The call.
+        id: ViewerId,
+        /// The caller.
+        peer: Address,
+    },
+    /// It does not publish any more.
+    #[cfg(feature = "relay")]
+    PublishEnded {
+        /// The call.
+        id: ViewerId,
+    },
     /// A viewer talks, and is played. Only with [`Config::talk`](super::Config::talk).
     #[cfg(feature = "talk")]
     TalkStarted {

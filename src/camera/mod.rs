@@ -25,11 +25,15 @@ pub(crate) mod core;
 mod demand;
 mod driver;
 mod event;
+#[cfg(feature = "relay")]
+mod feeds;
 #[cfg(feature = "talk")]
 mod floor;
 mod frame_callbacks;
 mod permission;
 mod profile;
+#[cfg(feature = "relay")]
+mod publish;
 mod reconfigure;
 mod sender;
 mod senders;
@@ -61,6 +65,8 @@ pub use crate::calling::AnswerPolicy;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
+#[cfg(feature = "relay")]
+pub use publish::{Occupied, Publishing};
 pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
@@ -123,7 +129,8 @@ impl Camera {
             changed: Signal::default(),
             ending: Mutex::default(),
         });
-        let (source, is_v4l2) = open(&config.source)?;
+        let opened = open(&config.source)?;
+        let (source, is_v4l2) = (opened.source, opened.is_v4l2);
         Epoch::listen(&inbox, &source);
         let producer = source.producer();
         let streams = reconfigure::offered(producer.streams(), config.vp8);
@@ -136,6 +143,8 @@ impl Camera {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
         }
+        #[cfg(feature = "relay")]
+        let publishers = publish::publishers(&config);
         #[cfg(feature = "talk")]
         let talking = talk::open(&mut config)?;
         let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
@@ -172,6 +181,8 @@ impl Camera {
             snapshot_every: config.snapshot_every,
             live: producer.is_live(),
             controls: control_commands,
+            #[cfg(feature = "relay")]
+            publishers,
             #[cfg(feature = "talk")]
             talking,
         };
@@ -193,6 +204,8 @@ impl Camera {
             ran: AtomicBool::new(false),
             senders: Senders::new(udp.port_for_others()),
             udp: Mutex::new(Some(udp)),
+            #[cfg(feature = "relay")]
+            feeds: Mutex::new(opened.feeds),
             place,
             urls,
         });
@@ -506,14 +519,38 @@ impl fmt::Debug for Camera {
     }
 }
 
-/// The source, and whether it is a V4L2 camera.
-fn open(source: &CameraSource) -> Result<(Source, bool), CameraError> {
+/// A source that is ready to be started.
+struct Opened {
+    source: Source,
+    is_v4l2: bool,
+    /// Where what callers publish goes.
+    #[cfg(feature = "relay")]
+    feeds: Option<[crate::media::source::Feed; 2]>,
+}
+
+impl Opened {
+    fn new(source: Source, is_v4l2: bool) -> Opened {
+        Opened {
+            source,
+            is_v4l2,
+            #[cfg(feature = "relay")]
+            feeds: None,
+        }
+    }
+}
+
+fn open(source: &CameraSource) -> Result<Opened, CameraError> {
     match source {
-        CameraSource::Source(source) => Ok((source.clone(), false)),
+        CameraSource::Source(source) => Ok(Opened::new(source.clone(), false)),
         #[cfg(feature = "gst")]
         CameraSource::Capture(settings) => {
             let is_v4l2 = matches!(settings.source, crate::media::source::Location::V4l2 { .. });
-            Ok((Source::gstreamer((**settings).clone())?, is_v4l2))
+            Ok(Opened::new(Source::gstreamer((**settings).clone())?, is_v4l2))
+        }
+        #[cfg(feature = "relay")]
+        CameraSource::Published(publishing) => {
+            let (source, feeds) = publishing.open()?;
+            Ok(Opened { feeds: Some(feeds), ..Opened::new(source, false) })
         }
     }
 }
@@ -525,6 +562,6 @@ fn open_in_place_of(old: &CameraSource, new: &CameraSource) -> Result<Source, Ca
         (CameraSource::Capture(old), CameraSource::Capture(new)) => {
             Ok(Source::gstreamer_in_place_of((**new).clone(), old)?)
         }
-        _ => Ok(open(new)?.0),
+        _ => Ok(open(new)?.source),
     }
 }

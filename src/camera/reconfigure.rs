@@ -114,7 +114,9 @@ fn is_same(a: &CameraSource, b: &CameraSource) -> bool {
         (CameraSource::Source(a), CameraSource::Source(b)) => a.is_same(b),
         #[cfg(feature = "gst")]
         (CameraSource::Capture(a), CameraSource::Capture(b)) => a == b,
-        #[cfg(feature = "gst")]
+        #[cfg(feature = "relay")]
+        (CameraSource::Published(a), CameraSource::Published(b)) => a == b,
+        #[cfg(any(feature = "gst", feature = "relay"))]
         _ => false,
     }
 }
@@ -128,6 +130,8 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
             ("data", format!("{:?}", config.data)),
             ("room", config.room.clone()),
             ("controls", format!("{:?}", config.controls)),
+            #[cfg(feature = "relay")]
+            ("source", published(config)),
             #[cfg(feature = "talk")]
             ("talk", format!("{:?}", config.talk)),
             ("adapt", config.adapt.to_string()),
@@ -140,6 +144,15 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
     };
     let differs = rest(old).into_iter().zip(rest(new)).find(|(a, b)| a.1 != b.1).map(|(a, _)| a.0);
     differs.or_else(|| place(&old.signalling, &new.signalling))
+}
+
+/// How callers publish, if they do.
+#[cfg(feature = "relay")]
+fn published(config: &Config) -> String {
+    match &config.source {
+        CameraSource::Published(publishing) => format!("{publishing:?}"),
+        _ => String::new(),
+    }
 }
 
 /// A part of the signalling that differs but cannot change at runtime.

@@ -46,6 +46,9 @@ pub(super) struct Shared {
     pub ran: AtomicBool,
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
+    /// Where what callers publish goes, until the driver takes them.
+    #[cfg(feature = "relay")]
+    pub feeds: Mutex<Option<[crate::media::source::Feed; 2]>>,
     /// Further drivers.
     pub senders: Senders,
     pub place: site::Reachability,

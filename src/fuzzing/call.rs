@@ -185,6 +185,8 @@ impl World {
             linger: Duration::from_secs(10),
             snapshot_every: Duration::from_secs(1),
             controls: None,
+            #[cfg(feature = "relay")]
+            publishers: None,
             #[cfg(feature = "talk")]
             talking: None,
             live: true,

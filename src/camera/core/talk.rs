@@ -143,10 +143,9 @@ impl CameraCore {
     }
 
     /// Takes the audio of a caller who has the permission.
-    pub(super) fn grant_talk(&mut self, call: CallId, peer: &Address, now: Instant) {
+    pub(super) fn grant_talk(&self, peer: &Address, directions: &mut Directions) {
         if self.talking.as_ref().is_some_and(|talking| talking.commands.allows(peer.user())) {
-            let directions = Directions { receive: [Kind::Audio].into(), ..Directions::default() };
-            self.calling.grant(call, directions, now);
+            directions.receive.insert(Kind::Audio);
         }
     }
 

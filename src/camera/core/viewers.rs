@@ -10,6 +10,8 @@ use crate::calling::{self, Party};
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::{Event, Viewer, ViewerId};
 use crate::camera::profile;
+#[cfg(feature = "recv")]
+use crate::media::Frame;
 use crate::media::{Codec, Kind};
 use crate::proto::Address;
 use crate::rtc::{self, SessionStats, Shard};
@@ -102,8 +104,8 @@ impl CameraCore {
                 Event::Incoming { id: ViewerId(call), peer, data }
             }
             calling::Event::Calling { call, peer } => {
-                #[cfg(feature = "talk")]
-                self.grant_talk(call, &peer, now);
+                #[cfg(any(feature = "talk", feature = "relay"))]
+                self.grant(call, &peer, now);
                 Event::Calling { id: ViewerId(call), peer }
             }
             calling::Event::Takes { call, streams } => {
@@ -126,6 +128,8 @@ impl CameraCore {
                 let viewer = self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "relay")]
+                self.end_publishing(call);
                 #[cfg(feature = "talk")]
                 self.end_talk(call, now);
                 Event::ViewerLeft { viewer, end }
@@ -133,6 +137,8 @@ impl CameraCore {
             calling::Event::Failed { call, peer, end } => {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "relay")]
+                self.end_publishing(call);
                 #[cfg(feature = "talk")]
                 self.end_talk(call, now);
                 Event::CallFailed { id: ViewerId(call), peer, end }
@@ -140,16 +146,38 @@ impl CameraCore {
             calling::Event::KeyFrameWanted { call, stream, reason } => {
                 return self.want_key_frame(Some(Sink::Call(call)), stream, reason, now);
             }
-            #[cfg(feature = "talk")]
-            calling::Event::Frame { call, frame } => return self.hear(call, frame, now),
-            #[cfg(all(feature = "recv", not(feature = "talk")))]
-            calling::Event::Frame { .. } => return,
+            #[cfg(feature = "recv")]
+            calling::Event::Frame { call, frame } => return self.received(call, frame, now),
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
                 return self.demand.handle_input(estimate, now);
             }
         };
         self.out.push_back(Output::Event(event));
+    }
+
+    /// What a caller may send is agreed in the answer.
+    #[cfg(any(feature = "talk", feature = "relay"))]
+    fn grant(&mut self, call: CallId, peer: &Address, now: Instant) {
+        let mut directions = rtc::Directions::default();
+        #[cfg(feature = "talk")]
+        self.grant_talk(peer, &mut directions);
+        #[cfg(feature = "relay")]
+        self.grant_publishing(peer, &mut directions);
+        if !directions.receive.is_empty() {
+            self.calling.grant(call, directions, now);
+        }
+    }
+
+    /// A caller sent a frame.
+    #[cfg(feature = "recv")]
+    fn received(&mut self, call: CallId, frame: Frame, now: Instant) {
+        #[cfg(feature = "relay")]
+        let Some(frame) = self.publish(call, frame, now) else { return };
+        #[cfg(feature = "talk")]
+        self.hear(call, frame, now);
+        #[cfg(not(feature = "talk"))]
+        let _ = (call, frame, now);
     }
 
     /// Checks whether the encoder's profile is the one negotiated with these viewers; warns once for all of them.

@@ -2,6 +2,8 @@
 
 mod callers;
 mod controls;
+#[cfg(feature = "relay")]
+mod publish;
 mod shares;
 mod sinks;
 mod source;
@@ -57,6 +59,9 @@ pub(super) struct World {
     pub reads: usize,
     pub next: Option<Instant>,
     /// What the speaker was ordered, and what everybody was told of talking.
+    /// What became of what callers published.
+    #[cfg(feature = "relay")]
+    pub orders: Vec<super::core::publish::Order>,
     #[cfg(feature = "talk")]
     pub speaker: Vec<Order>,
     #[cfg(feature = "talk")]
@@ -114,6 +119,8 @@ impl World {
             snapshot_every: Duration::from_secs(1),
             live: true,
             controls,
+            #[cfg(feature = "relay")]
+            publishers: None,
             #[cfg(feature = "talk")]
             talking,
         };
@@ -135,6 +142,8 @@ impl World {
             qualities: vec![],
             celsius: 40.0,
             reads: 0,
+            #[cfg(feature = "relay")]
+            orders: vec![],
             #[cfg(feature = "talk")]
             speaker: vec![],
             #[cfg(feature = "talk")]
@@ -187,6 +196,8 @@ impl World {
                 Output::Share(to, data) => {
                     self.shares.push((to, data["share"].as_str().unwrap_or("").to_owned()))
                 }
+                #[cfg(feature = "relay")]
+                Output::Publish(order) => self.orders.push(order),
                 #[cfg(feature = "talk")]
                 Output::Speaker(order) => self.speaker.push(order),
                 #[cfg(feature = "talk")]

@@ -372,6 +372,7 @@ fn payload_types_of_a_codec_may_change() {
         let none = offers(version + 2, ("video 9 UDP/TLS/RTP/SAVPF 122", mid, vp8));
         assert!(none.contains("m=video 0 "), "another codec is another section's: {none}");
     }
+}
 
 #[test]
 fn a_sender_keeps_to_the_limit_of_its_receiver() {

@@ -99,17 +99,20 @@ impl Source {
     /// main one and one for viewers with less bandwidth. Push a frame to both with the same timestamp. The second one is
     /// only wanted while somebody needs it.
     pub fn push_streams<const N: usize>(codecs: [Codec; N]) -> (Source, [Feed; N]) {
+        let stalled = MediaError::new(ErrorKind::Stalled, "the application has stopped pushing frames");
+        Source::fed(codecs, stalled)
+    }
+
+    /// The same, with another error for feeds that are silent.
+    pub(crate) fn fed<const N: usize>(codecs: [Codec; N], stalled: MediaError) -> (Source, [Feed; N]) {
         let streams = (0..).zip(codecs).map(|(id, codec)| {
             let before = codecs.iter().take(id as usize).filter(|other| **other == codec);
             let mut info = StreamInfo::new(StreamId(id), codec);
             info.rendition = u8::try_from(before.count()).unwrap_or(u8::MAX);
             Stream::new(info)
         });
-        let life = Lifecycle::new(lifecycle::Config {
-            reopening: Reopening::ByItself,
-            pluggable: false,
-            stalled: MediaError::new(ErrorKind::Stalled, "the application has stopped pushing frames"),
-        });
+        let life =
+            Lifecycle::new(lifecycle::Config { reopening: Reopening::ByItself, pluggable: false, stalled });
         let state = State {
             life,
             streams: streams.collect(),
