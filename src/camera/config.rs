@@ -193,6 +193,7 @@ pub enum Controllers {
 }
 
 /// The signalling server that the camera and its viewers connect to.
+#[allow(clippy::large_enum_variant, reason = "there is one for each camera")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Signalling {
@@ -243,6 +244,9 @@ pub struct Serve {
     pub max_unauthenticated_per_address: Option<usize>,
     /// Networks that are exempt from the limits per address and from delays after wrong tokens. Default: this machine.
     pub exempt: Vec<Network>,
+    /// Further user names that only peers in this process can have, such as those of other cameras
+    /// [within](Signalling::Within) this server. The camera's own is always one of them.
+    pub reserved: Vec<String>,
     /// The application's own HTTP routes, next to the page and the API.
     pub routes: Routes,
     /// The path under which a proxy serves this camera, such as `/cam1/`; see
@@ -264,6 +268,7 @@ impl Default for Serve {
             max_per_address: Some(32),
             max_unauthenticated_per_address: Some(16),
             exempt: Network::LOOPBACK.to_vec(),
+            reserved: Vec::new(),
             routes: Routes::new(),
             base_path: String::new(),
             #[cfg(feature = "tls")]

@@ -161,7 +161,8 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
         (Signalling::Serve(old), Signalling::Serve(new)) => {
             let rules = |serve: &super::Serve| {
                 let limits = (serve.max_per_address, serve.max_unauthenticated_per_address);
-                format!("{:?} {:?} {limits:?} {:?}", serve.origins, serve.trusted_proxies, serve.exempt)
+                let lists = (&serve.origins, &serve.trusted_proxies, &serve.exempt, &serve.reserved);
+                format!("{lists:?} {limits:?}")
             };
             let asks = old.token.is_some() == new.token.is_some();
             #[cfg(feature = "tls")]

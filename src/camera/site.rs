@@ -183,7 +183,7 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
         authenticate: serve.asks(),
         rooms: vec![config.room.clone()],
         // Viewers call whoever has this name.
-        reserved: vec![config.user.clone()],
+        reserved: [&[config.user.clone()][..], &serve.reserved].concat(),
         // A board has little memory, and viewers send little.
         queue_limit: 1 << 20,
         memory_limit: 8 << 20,

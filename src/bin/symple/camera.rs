@@ -3,6 +3,8 @@
 mod check;
 mod messages;
 mod qr_code;
+#[cfg(feature = "relay")]
+pub(crate) mod relay;
 mod settings;
 
 use std::ffi::OsString;

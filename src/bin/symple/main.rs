@@ -55,6 +55,12 @@ const COMMANDS: &[Command] = &[
     },
     #[cfg(feature = "camera-gst")]
     Command { name: "camera", line: "a camera to watch in a browser", run: camera::main },
+    #[cfg(all(feature = "camera-gst", feature = "relay"))]
+    Command {
+        name: "relay",
+        line: "shows what callers publish to whoever watches",
+        run: camera::relay::main,
+    },
     #[cfg(feature = "v4l2")]
     Command {
         name: "devices",

@@ -36,6 +36,10 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
         Event::Board { message: words } => format!("board: {words}"),
         Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
         Event::Media { error: trouble } => format!("source: {trouble}"),
+        #[cfg(feature = "relay")]
+        Event::PublishStarted { id, peer } => format!("call {id}: {} publishes", peer.user()),
+        #[cfg(feature = "relay")]
+        Event::PublishEnded { id } => format!("call {id}: publishes no more"),
         #[cfg(feature = "talk")]
         Event::TalkStarted { id, peer } => format!("call {id}: {} talks", peer.user()),
         #[cfg(feature = "talk")]

@@ -39,6 +39,9 @@ pub(super) struct Settings {
     pub set: Vec<String>,
     pub threads: usize,
     pub log: LevelFilter,
+    /// For `symple relay` alone.
+    #[cfg(feature = "relay")]
+    pub relay: super::relay::Relay,
 }
 
 impl Default for Settings {
@@ -61,6 +64,8 @@ impl Default for Settings {
             set: Vec::new(),
             threads: 1,
             log: LevelFilter::Warn,
+            #[cfg(feature = "relay")]
+            relay: super::relay::Relay::default(),
         }
     }
 }
