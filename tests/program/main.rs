@@ -14,6 +14,8 @@ mod http;
 mod peers;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(all(feature = "calls", feature = "relay", feature = "camera-gst"))]
+mod relay;
 mod signals;
 #[cfg(target_os = "linux")]
 mod slow;

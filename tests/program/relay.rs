@@ -1,0 +1,179 @@
+//! `symple relay`: a publisher, viewers, and the next publisher.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_lite::StreamExt;
+use futures_lite::future::{block_on, or, zip};
+use rustix::process::Signal;
+use symple::Client;
+use symple::calling::{Call, Calling, Conversation, FrameEvent};
+use symple::client::Config;
+use symple::media::frame::sps::is_idr;
+use symple::media::source::{Feed, Request, Source};
+use symple::media::{Codec, Kind};
+
+use crate::world::{PATIENCE, Program};
+
+/// Two seconds of H.264; each access unit begins with a delimiter (NAL unit 9).
+const CLIP: &[u8] = include_bytes!("../../examples/pushed.h264");
+const DELIMITER: &[u8] = &[0, 0, 0, 1, 9];
+const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 30);
+
+fn units() -> Vec<&'static [u8]> {
+    let starts = CLIP.windows(DELIMITER.len()).enumerate().filter(|(_, bytes)| *bytes == DELIMITER);
+    let starts: Vec<usize> = starts.map(|(at, _)| at).collect();
+    let ends = starts[1..].iter().copied().chain([CLIP.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &CLIP[*start..end]).collect()
+}
+
+/// The parts of an access unit that matter, without start codes.
+fn slices(data: &[u8]) -> Vec<Vec<u8>> {
+    let mut nals: Vec<Vec<u8>> = vec![];
+    let mut rest = data;
+    while let Some(at) = rest.windows(3).position(|bytes| bytes == [0, 0, 1]) {
+        let from = &rest[at + 3..];
+        let end = from.windows(3).position(|bytes| bytes == [0, 0, 1]).unwrap_or(from.len());
+        let nal = from[..end].strip_suffix(&[0]).filter(|_| end < from.len()).unwrap_or(&from[..end]);
+        nals.push(nal.to_vec());
+        rest = &from[end.min(from.len())..];
+    }
+    nals.retain(|nal| nal.first().is_some_and(|first| matches!(first & 0x1f, 1 | 5)));
+    nals
+}
+
+/// A peer with calls.
+struct Peer {
+    client: Client,
+    calling: Calling,
+}
+
+impl Peer {
+    fn new(url: &str, user: &str) -> Peer {
+        let client = Client::new(url, Config { rooms: vec!["public".into()], ..Config::new(user) });
+        let client = client.expect("a good address");
+        let calling = Calling::new(&client).expect("a free port");
+        Peer { client, calling }
+    }
+
+    /// Does something beside the clients' tasks.
+    fn run<T>(peers: &[&Peer], act: impl Future<Output = T>) -> T {
+        let drivers = async {
+            let all = peers.iter().map(|peer| zip(peer.client.run(), peer.calling.run()));
+            let mut all: Vec<_> = all.map(Box::pin).collect();
+            std::future::poll_fn(|cx| {
+                all.iter_mut().for_each(|one| _ = one.as_mut().poll(cx));
+                std::task::Poll::<T>::Pending
+            })
+            .await
+        };
+        let late = async {
+            smol::Timer::after(PATIENCE).await;
+            panic!("nothing came in time")
+        };
+        block_on(or(or(act, drivers), late))
+    }
+
+    async fn address_of(&self, user: &str) -> String {
+        loop {
+            let all = self.client.roster();
+            if let Some(peer) = all.iter().find(|peer| peer.user == user) {
+                return peer.address().as_str().to_owned();
+            }
+            smol::Timer::after(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Publishes the clip, again and again, until the flag is set.
+    async fn publish(&self, to: &str, over: &Arc<AtomicBool>) -> Conversation {
+        let (source, feed) = Source::push(Codec::H264);
+        self.calling.set_source(source);
+        let over = over.clone();
+        thread::spawn(move || encode(&feed, &over));
+        let to = self.address_of(to).await;
+        self.calling.call(&to, Call::new([Kind::Video], [])).expect("a call")
+    }
+}
+
+fn encode(feed: &Feed, over: &AtomicBool) {
+    let key = Arc::new(AtomicBool::new(true));
+    let asked = key.clone();
+    feed.on(move |request| {
+        if matches!(request, Request::Start | Request::KeyFrame) {
+            asked.store(true, Ordering::Relaxed);
+        }
+    });
+    let (units, began) = (units(), Instant::now());
+    let mut next = 0;
+    for number in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        if key.swap(false, Ordering::Relaxed) || next == units.len() {
+            next = 0;
+        }
+        feed.push(units[next], is_idr(units[next]), FRAME * number).expect("a valid frame");
+        next += 1;
+        thread::sleep((FRAME * (number + 1)).saturating_sub(began.elapsed()));
+    }
+}
+
+/// Takes so many frames, which are those of the clip.
+async fn take(watch: &mut Conversation, count: usize) {
+    let known: Vec<_> = units().into_iter().map(slices).collect();
+    let mut taken = 0;
+    while taken < count {
+        let Some(event) = watch.next().await else { panic!("the call ended: {:?}", watch.end()) };
+        if let FrameEvent::Frame { frame } = event {
+            assert!(taken > 0 || frame.key, "it begins with a key frame");
+            assert!(known.contains(&slices(&frame.data)), "a frame that nobody published");
+            taken += 1;
+        }
+    }
+}
+
+#[test]
+fn a_relay_shows_one_publisher_after_another() {
+    let relay = Program::start(&["relay", "--port", "0", "--names", "stage", "--names", "porch"], &[]);
+    let line = relay.says("open http://127.0.0.1:");
+    let url = line.trim_start_matches("open ").trim_end_matches('/').replace("http", "ws");
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|user| Peer::new(&url, user));
+    let over = Arc::new(AtomicBool::new(false));
+    Peer::run(&[&alice, &bob, &carol], async {
+        let stage = alice.publish("stage", &over).await;
+        let address = carol.address_of("stage").await;
+        let mut watch = carol.calling.watch(&address, [Kind::Video]).expect("a call");
+        take(&mut watch, 60).await;
+
+        // Somebody else is refused here, and publishes under the other name.
+        let mut second = bob.publish("stage", &over).await;
+        while second.next().await.is_some() {}
+        assert_eq!(second.end().expect("it ended").reason.code(), "not-allowed");
+        let _porch = bob.publish("porch", &over).await;
+        let address = alice.address_of("porch").await;
+        let mut other = alice.calling.watch(&address, [Kind::Video]).expect("a call");
+        take(&mut other, 30).await;
+
+        // The next one takes the place of who has left, in the same call of the viewer.
+        stage.hang_up(symple::call::body::EndReason::Ended);
+        relay.says("publishes no more");
+        let _next = bob.publish("stage", &over).await;
+        let last = Instant::now();
+        take(&mut watch, 30).await;
+        println!("the next publisher's frames came after {:?}", last.elapsed());
+    });
+    over.store(true, Ordering::Relaxed);
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.end().code(), Some(0));
+}
+
+#[test]
+fn who_may_publish_is_decided_before_strangers_can() {
+    let (code, _, words) = crate::world::run(&["relay", "--port", "0", "--listen", "all"], &[]);
+    assert_eq!(code, 78, "{words}");
+    assert!(words.contains("set a token"), "{words}");
+    let (code, _, words) = crate::world::run(&["relay", "--codec", "av1"], &[]);
+    assert!(code != 0 && words.contains("must be h264 or vp8"), "{words}");
+}
