@@ -76,7 +76,11 @@ impl Driver {
     /// What came of the source: one frame at a time, so that datagrams do not wait.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(feeder) = lock(&self.shared.feeder).clone() else { return false };
-        let any = feeder.handle_events(&self.shared);
+        let mut any = false;
+        while let Some(event) = feeder.poll_event() {
+            any = true;
+            self.shared.source_event(&feeder, event);
+        }
         let Poll::Ready(frame) = feeder.poll_frame(cx) else { return any };
         let now = time::now();
         lock(&self.shared.feeding).handle_frame(&frame, now);

@@ -12,16 +12,19 @@ use std::time::Duration;
 use super::conversation::Conversation;
 use super::core::Core;
 use super::driver::Driver;
-use super::feeder::{self, Feeder};
+use super::feeder::Feeder;
 use super::feeding::{self, Feeding};
 use super::incoming::Incoming;
 use super::seat::AnswerPolicy;
 use super::shared::{MAX_WAITING, Shared};
+use super::wish::Wish;
 use super::{Config, answers_everybody};
 use crate::Client;
 use crate::call::{CallError, RateLimit};
 use crate::media::Kind;
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::source::Source;
+use crate::net::channel::bounded;
 use crate::net::udp::Udp;
 use crate::net::{Signal, lock, time};
 use crate::rtc;
@@ -223,7 +226,9 @@ impl Calling {
         let all = self.shared.client.roster();
         let callee = all.iter().find(|peer| peer.address().as_str() == to);
         let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
-        self.shared.call(to, call, at_once)
+        let wish = Wish::new(rtc::Directions { send: call.send, receive: call.receive });
+        let (call, line) = self.shared.call(to, wish, &call.data, at_once)?;
+        Ok(Conversation::new(&self.shared, call, line))
     }
 
     /// Calls a peer to receive its audio, its video or both, and send nothing: [`call`](Self::call) in short.
@@ -238,13 +243,13 @@ impl Calling {
     /// The calls of other peers from now on, which are declined without it. There is one such stream: an earlier one
     /// ends. Up to 16 calls wait in it; further ones get `busy`.
     pub fn incoming(&self) -> Incoming {
-        let (sender, receiver) = smol::channel::bounded(MAX_WAITING);
+        let (sender, receiver) = bounded(MAX_WAITING);
         let before = lock(&self.shared.incoming).replace(sender);
         before.into_iter().for_each(|before| _ = before.close());
         if self.shared.over.load(Ordering::Acquire) {
             receiver.close();
         }
-        Incoming(Box::pin(receiver))
+        Incoming::new(&self.shared, receiver)
     }
 
     /// Sets the source of what calls send, instead of one before. Each call is sent the first stream of a kind that the
@@ -254,11 +259,18 @@ impl Calling {
     ///
     /// When the source ends for good, calls that only send end with the reason `source-ended`.
     pub fn set_source(&self, source: Source) {
-        let feeder = Arc::new(Feeder::new(source, &self.shared));
+        let shared = Arc::downgrade(&self.shared);
+        let feeder = Arc::new(Feeder::new(source, move |lost| {
+            let Some(shared) = shared.upgrade() else { return };
+            if let Some(stream) = lost {
+                lock(&shared.feeding).want_key_frame(stream, KeyFrameReason::Behind, time::now());
+            }
+            shared.changed.notify();
+        }));
         let streams = feeder.streams();
         let mut current = lock(&self.shared.feeder);
         lock(&self.shared.feeding).replace(time::now());
-        feeder::set_streams(&self.shared, &streams);
+        self.shared.set_streams(&streams);
         let before = current.replace(feeder);
         drop(current);
         // Not under the lock: it may own a handle of ours.

@@ -8,20 +8,41 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 
 use super::conversation::Conversation;
-use super::shared::Shared;
+use super::shared::{Shared, Waiting};
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
+use crate::net::channel::Receiver;
 use crate::proto::Address;
 use crate::rtc::Directions;
 
-/// The calls of other peers, from [`Calling::incoming`](super::Calling::incoming). Dropping it declines those to come.
-pub struct Incoming(pub(super) Pin<Box<smol::channel::Receiver<IncomingCall>>>);
+/// The calls of other peers, from [`Calling::incoming`](super::Calling::incoming). Dropping it declines those that wait,
+/// and those to come.
+pub struct Incoming {
+    shared: Arc<Shared>,
+    waiting: Pin<Box<Receiver<Waiting>>>,
+}
+
+impl Incoming {
+    pub(super) fn new(shared: &Arc<Shared>, waiting: Receiver<Waiting>) -> Incoming {
+        Incoming { shared: shared.clone(), waiting: Box::pin(waiting) }
+    }
+}
 
 impl Stream for Incoming {
     type Item = IncomingCall;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<IncomingCall>> {
-        self.0.as_mut().poll_next(cx)
+        let next = self.waiting.as_mut().poll_next(cx);
+        next.map(|waiting| waiting.map(|waiting| IncomingCall::new(&self.shared, waiting)))
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.waiting.close();
+        while let Ok(Waiting { call, .. }) = self.waiting.try_recv() {
+            self.shared.reject(call, EndReason::Declined.into());
+        }
     }
 }
 
@@ -41,7 +62,8 @@ pub struct IncomingCall {
 }
 
 impl IncomingCall {
-    pub(super) fn new(shared: &Arc<Shared>, call: CallId, peer: Address, data: String) -> IncomingCall {
+    fn new(shared: &Arc<Shared>, waiting: Waiting) -> IncomingCall {
+        let Waiting { call, peer, data } = waiting;
         IncomingCall { shared: shared.clone(), call, peer, data, decided: false }
     }
 
@@ -67,7 +89,8 @@ impl IncomingCall {
     /// The call has ended: the caller hung up, or waited too long.
     pub fn accept(mut self, grant: Directions) -> Result<Conversation, CallError> {
         self.decided = true;
-        self.shared.accept(self.call, grant)
+        let (call, line) = self.shared.accept(self.call, grant)?;
+        Ok(Conversation::new(&self.shared, call, line))
     }
 
     /// Rejects the call with a reason for the caller, for instance [`EndReason::Busy`].

@@ -7,6 +7,7 @@ use super::wish::Wish;
 use crate::call::body::End;
 use crate::media::Frame;
 use crate::media::sink::FrameEvent;
+use crate::net::channel::{Receiver, Sender, bounded};
 use crate::net::frames::Outbox;
 use crate::net::lock;
 
@@ -20,13 +21,13 @@ pub(super) struct Line {
     pub wish: Mutex<Wish>,
     end: Mutex<Option<End>>,
     /// Until media is connected, or the call has ended without: it is closed then.
-    connecting: smol::channel::Sender<()>,
-    connected: smol::channel::Receiver<()>,
+    connecting: Sender<()>,
+    connected: Receiver<()>,
 }
 
 impl Line {
     pub(super) fn new(wish: Wish) -> Line {
-        let (connecting, connected) = smol::channel::bounded(1);
+        let (connecting, connected) = bounded(1);
         Line {
             outbox: Outbox::new(QUEUE),
             wish: Mutex::new(wish),

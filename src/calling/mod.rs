@@ -26,7 +26,7 @@
 //! | `serving` | what a camera does with them beside that |
 //! | `admission` | which caller gets a seat, and who answers |
 //! | `offers` | limits the cost of callers' offers |
-//! | `renegotiation` | our own offers in calls that go on |
+//! | `own_offers`, `renegotiation` | our own offers in calls that go on |
 //! | `seat` | what `core` and `admission` know about a call |
 //! | `handle`, `conversation`, `incoming`, `play` | what a program has of them |
 //! | `wish` | what it wants of one |
@@ -52,6 +52,8 @@ mod incoming;
 #[cfg(feature = "calls")]
 mod line;
 mod offers;
+#[cfg(feature = "calls")]
+mod own_offers;
 #[cfg(all(feature = "calls", feature = "gst"))]
 mod play;
 #[cfg(feature = "calls")]

@@ -5,32 +5,39 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::conversation::Conversation;
 use super::core::Core;
 use super::feeder::Feeder;
 use super::feeding::Feeding;
-use super::incoming::IncomingCall;
 use super::line::Line;
 use super::wish::Wish;
-use super::{Call, Event, Input, Whence};
+use super::{Event, Input, Whence};
 use crate::Client;
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
 use crate::client;
-use crate::media::{Frame, StreamId};
+use crate::media::source::SourceEvent;
+use crate::media::{Frame, StreamId, StreamInfo};
+use crate::net::channel::Sender;
 use crate::net::udp::Udp;
 use crate::net::{Signal, lock, random_id, time};
-use crate::proto::{Draft, Kind, Message};
+use crate::proto::{Address, Draft, Kind, Message};
 use crate::rtc::Directions;
 
 /// Incoming calls that wait for the program; further ones get `busy`.
 pub(super) const MAX_WAITING: usize = 16;
 
+/// A call of another peer that nobody has decided about.
+pub(super) struct Waiting {
+    pub call: CallId,
+    pub peer: Address,
+    pub data: String,
+}
+
 /// Of its locks, an earlier one is taken before a later one, and the core's last.
 pub(super) struct Shared {
     pub lines: Mutex<BTreeMap<CallId, Arc<Line>>>,
     /// Where incoming calls go, if the program takes any.
-    pub incoming: Mutex<Option<smol::channel::Sender<IncomingCall>>>,
+    pub incoming: Mutex<Option<Sender<Waiting>>>,
     /// The source of what is sent.
     pub feeder: Mutex<Option<Arc<Feeder>>>,
     pub feeding: Mutex<Feeding>,
@@ -98,7 +105,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn event(self: &Arc<Self>, event: Event) {
+    pub(super) fn event(&self, event: Event) {
         lock(&self.feeding).handle_event(&event, time::now());
         match event {
             Event::Incoming { call, peer, data } => self.incoming(call, peer, data),
@@ -115,14 +122,14 @@ impl Shared {
         }
     }
 
-    fn incoming(self: &Arc<Self>, call: CallId, peer: crate::proto::Address, data: String) {
+    fn incoming(&self, call: CallId, peer: Address, data: String) {
         let taker = lock(&self.incoming).clone();
         let Some(taker) = taker.filter(|taker| !taker.is_closed()) else {
             let end = End::new(EndReason::Declined, "this program takes no calls");
             return self.reject(call, end);
         };
-        if let Err(e) = taker.try_send(IncomingCall::new(self, call, peer, data)) {
-            e.into_inner().reject(EndReason::Busy);
+        if taker.try_send(Waiting { call, peer, data }).is_err() {
+            self.reject(call, EndReason::Busy.into());
         }
     }
 
@@ -133,24 +140,20 @@ impl Shared {
         }
     }
 
-    /// Calls a peer.
+    /// Calls a peer; the data is JSON.
     pub(super) fn call(
-        self: &Arc<Self>,
+        &self,
         to: &str,
-        call: Call,
+        wish: Wish,
+        data: &str,
         at_once: bool,
-    ) -> Result<Conversation, CallError> {
-        let wish = Wish::new(Directions { send: call.send, receive: call.receive });
+    ) -> Result<(CallId, Arc<Line>), CallError> {
         let directions = wish.directions();
-        self.begin(wish, |core| core.call(to, &random_id(), &call.data, at_once, directions, time::now()))
+        self.begin(wish, |core| core.call(to, &random_id(), data, at_once, directions, time::now()))
     }
 
     /// Accepts a call.
-    pub(super) fn accept(
-        self: &Arc<Self>,
-        call: CallId,
-        grant: Directions,
-    ) -> Result<Conversation, CallError> {
+    pub(super) fn accept(&self, call: CallId, grant: Directions) -> Result<(CallId, Arc<Line>), CallError> {
         let wish = Wish::new(grant);
         let directions = wish.directions();
         self.begin(wish, |core| {
@@ -160,10 +163,10 @@ impl Shared {
     }
 
     fn begin(
-        self: &Arc<Self>,
+        &self,
         wish: Wish,
         begin: impl FnOnce(&mut Core) -> Result<CallId, CallError>,
-    ) -> Result<Conversation, CallError> {
+    ) -> Result<(CallId, Arc<Line>), CallError> {
         // An end of the call waits until there is somebody to hear of it.
         let mut lines = lock(&self.lines);
         if self.over.load(Ordering::Acquire) {
@@ -174,7 +177,7 @@ impl Shared {
         lines.insert(call, line.clone());
         drop(lines);
         self.changed.notify();
-        Ok(Conversation::new(self, call, line))
+        Ok((call, line))
     }
 
     pub(super) fn reject(&self, call: CallId, end: End) {
@@ -208,6 +211,36 @@ impl Shared {
         let lines = lock(&self.lines).clone();
         let senders = lines.iter().filter(|(_, line)| !lock(&line.wish).receives());
         senders.for_each(|(call, _)| self.hang_up(*call, reason.clone().into()));
+    }
+
+    /// The streams that there are from now on. Call it under the feeder's lock.
+    pub(super) fn set_streams(&self, streams: &[StreamInfo]) {
+        let now = time::now();
+        let others = lock(&self.feeding).set_streams(streams, now);
+        lock(&self.core).change_streams(streams, others, now);
+    }
+
+    /// Something happened to this source.
+    pub(super) fn source_event(&self, feeder: &Arc<Feeder>, event: SourceEvent) {
+        match event {
+            SourceEvent::Streams(streams) => self.change_streams(feeder, &streams),
+            SourceEvent::GaveUp => {
+                self.change_streams(feeder, &[]);
+                self.end_senders(&EndReason::SourceEnded);
+            }
+            SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e) => {
+                log::warn!("the source of calls: {e}");
+            }
+            _ => {}
+        }
+    }
+
+    fn change_streams(&self, feeder: &Arc<Feeder>, streams: &[StreamInfo]) {
+        let current = lock(&self.feeder);
+        // Another one may have replaced it meanwhile.
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, feeder)) {
+            self.set_streams(streams);
+        }
     }
 
     /// Ends all calls, and the task.

@@ -23,6 +23,8 @@ pub(crate) mod address_changes;
 pub(crate) mod addresses;
 #[cfg(feature = "camera")]
 pub(crate) mod apart;
+#[cfg(feature = "calls")]
+pub(crate) mod channel;
 #[cfg(feature = "client")]
 pub(crate) mod client;
 #[cfg(any(feature = "client", feature = "server"))]

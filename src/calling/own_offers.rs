@@ -1,0 +1,110 @@
+//! Our own offers in calls that go on: what a call sends and receives follows what is wanted of it.
+//!
+//! A change is due until an offer with it has left, which waits for the one before. An offer that gave way to one of the
+//! other side is made again after that. One that nobody answers is made again when it counts as lost, a few times: an
+//! answer may also be late because a person is asked first.
+
+use std::time::Instant;
+
+use super::core::Core;
+use crate::call::CallId;
+use crate::media::StreamInfo;
+use crate::rtc::Directions;
+
+impl Core {
+    /// Sets what a call sends and receives: in its next description, which is an offer of ours if it has been described
+    /// before.
+    pub(crate) fn set_directions(&mut self, call: CallId, directions: Directions, now: Instant) {
+        let Some(seat) = self.seats.get_mut(&call) else { return };
+        self.fanout.set_directions(seat.session, directions);
+        seat.renegotiation.change();
+        self.renegotiating.insert(call);
+        self.settle(now);
+    }
+
+    /// Sets the streams that can be sent: in calls that go on, too, if they are `others` than before.
+    pub(crate) fn change_streams(&mut self, streams: &[StreamInfo], others: bool, now: Instant) {
+        self.fanout.set_streams(streams);
+        for (call, seat) in self.seats.iter_mut().filter(|_| others) {
+            seat.renegotiation.change();
+            self.renegotiating.insert(*call);
+        }
+        self.settle(now);
+    }
+
+    /// A description of ours has left.
+    pub(super) fn described(&mut self, call: CallId) {
+        if let Some(seat) = self.seats.get_mut(&call) {
+            seat.renegotiation.described = true;
+        }
+    }
+
+    /// An offer of the other side came, and one of ours is void by that.
+    pub(super) fn gave_way(&mut self, call: CallId) {
+        let Some(seat) = self.seats.get_mut(&call) else { return };
+        if seat.renegotiation.open.take().is_some() {
+            seat.renegotiation.change();
+            self.renegotiating.insert(call);
+        }
+    }
+
+    /// An answer came. Returns whether both sides had agreed before.
+    pub(super) fn answered(&mut self, call: CallId) -> bool {
+        let Some(seat) = self.seats.get_mut(&call) else { return false };
+        (seat.renegotiation.open, seat.renegotiation.tries) = (None, 0);
+        seat.renegotiation.agreed
+    }
+
+    /// Makes the offers that are due. Returns whether there was one.
+    pub(super) fn renegotiate(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        let all: Vec<CallId> = self.renegotiating.iter().copied().collect();
+        for call in all {
+            let Some(seat) = self.seats.get_mut(&call) else { continue };
+            let (session, state) = (seat.session, &mut seat.renegotiation);
+            if !state.due && state.again_at().is_some_and(|at| at <= now) {
+                (state.due, state.tries) = (true, state.tries + 1);
+            }
+            if state.due && self.calls.may_offer(call, now) {
+                self.offer_again(call, session, now);
+                any = true;
+            }
+            if self.seats.get(&call).is_none_or(|seat| seat.renegotiation.is_at_rest()) {
+                self.renegotiating.remove(&call);
+            }
+        }
+        any
+    }
+
+    fn offer_again(&mut self, call: CallId, session: crate::rtc::SessionId, now: Instant) {
+        let offer = match self.fanout.offer(session, now) {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                log::info!("call {call}: cannot renegotiate: {}", refusal.code());
+                if let Some(seat) = self.seats.get_mut(&call) {
+                    seat.renegotiation.due = false;
+                }
+                return;
+            }
+        };
+        let sent = self.calls.local_offer(call, &offer.sdp, now);
+        let Some(seat) = self.seats.get_mut(&call) else { return };
+        match sent {
+            Ok(()) => (seat.renegotiation.due, seat.renegotiation.open) = (false, Some(now)),
+            Err(e) => {
+                log::debug!("call {call}: {e}");
+                seat.renegotiation.due = false;
+                self.fanout.roll_back(session);
+            }
+        }
+    }
+
+    /// When an offer is made again that is not answered.
+    pub(super) fn offer_again_at(&self) -> Option<Instant> {
+        let at = |call: &CallId| {
+            let state = &self.seats.get(call)?.renegotiation;
+            if state.due { self.calls.offer_lost_at(*call) } else { state.again_at() }
+        };
+        self.renegotiating.iter().filter_map(at).min()
+    }
+}

@@ -1,0 +1,3 @@
+//! Channels between tasks, for code that knows no runtime.
+
+pub(crate) use smol::channel::{Receiver, Sender, bounded};
