@@ -17,6 +17,8 @@ mod receiving;
 #[cfg(feature = "recv")]
 mod renegotiating;
 mod reports;
+#[cfg(feature = "recv")]
+mod rollover;
 mod serving;
 mod shards;
 mod shared_ports;

@@ -179,23 +179,28 @@ impl Pair {
                     // 20 ms of CELT, in one frame.
                     data[0] = 31 << 3;
                 }
-                let data: Arc<[u8]> = data.into();
-                peer.sent.push(data.clone());
-                let frame = Frame {
-                    stream: if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS },
-                    codec,
-                    key,
-                    captured: self.now,
-                    pts: self.now - self.start,
-                    duration: Duration::ZERO,
-                    discontinuity: false,
-                    encoding: None,
-                    data,
-                };
-                peer.fanout.handle_input(Input::Frame(&frame), self.now);
-                self.drain(n);
+                self.push(n, codec, key, data.into());
             }
         }
+    }
+
+    /// Peer `n` is given a frame to send.
+    pub(super) fn push(&mut self, n: usize, codec: Codec, key: bool, data: Arc<[u8]>) {
+        let peer = &mut self.peers[n];
+        peer.sent.push(data.clone());
+        let frame = Frame {
+            stream: if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS },
+            codec,
+            key,
+            captured: self.now,
+            pts: self.now - self.start,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            encoding: None,
+            data,
+        };
+        peer.fanout.handle_input(Input::Frame(&frame), self.now);
+        self.drain(n);
     }
 
     pub(super) fn run(&mut self, span: Duration) {
