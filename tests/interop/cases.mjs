@@ -99,7 +99,7 @@ each('calls, and hangs up', async (s, stack) => {
   assert.ok(described || all.viewer.saw('end-of-candidates'), 'the camera has no further candidates, and says it');
   all.viewer.tell('hangup');
   // By the message or by the close of DTLS, whichever comes first; the code is `ended`.
-  await all.camera.says(/call .*: ended \((the call was ended|the viewer closed the connection)/);
+  await all.camera.says(/call .*: ended \((the call was ended|the other side closed the connection)/);
 });
 
 each('is called, and the camera hangs up', async (s, stack) => {

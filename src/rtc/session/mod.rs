@@ -450,7 +450,7 @@ impl Session {
                 self.route.nominate(nominated, || answered(nominated), now);
             }
             str0m::Event::Closed if self.state.may_move(self.time) => notes.push(Note::Anew),
-            str0m::Event::Closed => self.end(state::closed_by_the_viewer),
+            str0m::Event::Closed => self.end(state::closed_by_remote),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 //!   ──────────────▶│            │◀─────────────────────────────│           │
 //!                  └─────┬──────┘  the transport begins anew   └─────┬─────┘
 //!                        │ connect_within, WebRTC failed,            │ silent, path lost, replaced,
-//!                        │ replaced                                  │ closed by the viewer
+//!                        │ replaced                                  │ closed by the other
 //!                        └─────────────────▶ over ◀──────────────────┘
 //!
 //!   closing: our goodbye, from any state; nothing is sent after it
@@ -156,20 +156,21 @@ impl State {
                 if now.saturating_duration_since(*since) >= config.connect_within =>
             {
                 let words = format!(
-                    "no connection within {} s: no network path to the viewer was found; check that UDP is not blocked",
+                    "no connection within {} s: no network path to the other side was found; check that UDP is not blocked",
                     config.connect_within.as_secs()
                 );
                 Some(End::new(EndReason::IceFailed, words))
             }
             State::Connected { .. } if silent >= config.silence => {
-                let words = format!("the viewer vanished: nothing heard of it for {} s", silent.as_secs());
+                let words =
+                    format!("the other side vanished: nothing heard of it for {} s", silent.as_secs());
                 Some(End::new(EndReason::Vanished, words))
             }
             State::Connected { ice, .. } if path_lost(*ice, signs).is_some_and(|at| now >= at) => {
-                Some(End::new(EndReason::Lost, "the network path to the viewer was lost"))
+                Some(End::new(EndReason::Lost, "the network path to the other side was lost"))
             }
             State::Connecting { .. } | State::Connected { .. } if !alive && !self.may_move(now) => {
-                Some(closed_by_the_viewer())
+                Some(closed_by_remote())
             }
             _ => None,
         };
@@ -180,8 +181,8 @@ impl State {
     }
 }
 
-pub(super) fn closed_by_the_viewer() -> End {
-    End::new(EndReason::Ended, "the viewer closed the connection")
+pub(super) fn closed_by_remote() -> End {
+    End::new(EndReason::Ended, "the other side closed the connection")
 }
 
 /// When the path in use is given up: without consent, and sooner where ICE has no other.
