@@ -158,8 +158,9 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let relay = std::mem::take(&mut settings.relay);
     let (certificate, threads) = (certificate(&settings)?, settings.threads);
     let (mut config, _) = library_config(settings, None)?;
-    let who = publishers(relay.publish, &config.signalling)?;
-    config.source = CameraSource::Published(published(relay.publishing, who));
+    let mut publishing = relay.publishing;
+    publishing.who = publishers(relay.publish, &config.signalling)?;
+    config.source = CameraSource::Published(publishing);
     if let Signalling::Serve(serve) = &mut config.signalling {
         serve.reserved.clone_from(&relay.names);
         serve.tls = certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
@@ -174,13 +175,6 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let urls = cameras[0].urls();
     exit::tell(&(urls.iter().map(|url| format!("open {url}\n")).collect::<String>() + &qr_code::code(urls)));
     run(&relay.names, &cameras, threads, certificate.as_ref())
-}
-
-/// A name that nobody has taken yet is as good as another: all have the same publishers.
-fn published(publishing: Publishing, who: Controllers) -> Publishing {
-    let mut publishing = publishing;
-    publishing.who = who;
-    publishing
 }
 
 /// Whoever may enter may publish, unless anybody may enter.
