@@ -20,6 +20,7 @@ mod audience;
 mod burst;
 mod commands;
 mod config;
+mod controllers;
 mod controls;
 pub(crate) mod core;
 mod demand;
@@ -48,6 +49,8 @@ mod status;
 mod stream;
 #[cfg(feature = "talk")]
 mod talk;
+#[cfg(feature = "talk")]
+mod talk_settings;
 #[cfg(test)]
 mod tests;
 mod wishes;
@@ -63,7 +66,8 @@ use futures_lite::future::{or, zip};
 
 pub use crate::calling::AnswerPolicy;
 pub use commands::CommandRequest;
-pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
+pub use config::{Admit, CameraSource, Config, Connect, Serve, Signalling};
+pub use controllers::Controllers;
 pub use event::{CameraError, Event, Viewer, ViewerId};
 #[cfg(feature = "relay")]
 pub use publish::{Occupied, Publishing};
@@ -71,7 +75,7 @@ pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
 #[cfg(feature = "talk")]
-pub use talk::{Duplex, Talk, Talkers};
+pub use talk_settings::{Duplex, Talk, Talkers};
 
 #[cfg(feature = "talk")]
 pub use self::core::talk::TalkStatus;
@@ -144,9 +148,9 @@ impl Camera {
             config.data.entry("controls").or_insert_with(|| true.into());
         }
         #[cfg(feature = "relay")]
-        let publishers = publish::publishers(&config);
+        let publishers = publishers(&config);
         #[cfg(feature = "talk")]
-        let talking = talk::open(&mut config)?;
+        let talking = open_talk(&mut config)?;
         let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
         let Entrance { server, owned, client, rules } = site::open(&config, made.clone())?;
         let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
@@ -553,6 +557,29 @@ fn open(source: &CameraSource) -> Result<Opened, CameraError> {
             Ok(Opened { feeds: Some(feeds), ..Opened::new(source, false) })
         }
     }
+}
+
+/// Checks the settings, and says in the presence that viewers may talk. `None` where nobody may.
+///
+/// Errors: an output that cannot work, with cause and cure.
+#[cfg(feature = "talk")]
+fn open_talk(config: &mut Config) -> Result<Option<self::core::talk::Talking>, CameraError> {
+    let permission = Permission::new(config.talk.who.clone(), &config.signalling);
+    if !permission.is_given() {
+        return Ok(None);
+    }
+    speaker::settings(&config.talk.output).check()?;
+    let talking = self::core::talk::Talking::new(talk::Commands::new(permission), config.talk.duplex);
+    config.data.entry(talk::MEMBER).or_insert_with(|| talking.presence());
+    Ok(Some(talking))
+}
+
+/// What the core knows of publishers; `None` if the source is another one.
+#[cfg(feature = "relay")]
+fn publishers(config: &Config) -> Option<self::core::publish::Publishers> {
+    let CameraSource::Published(Publishing { who, occupied, video }) = &config.source else { return None };
+    let permission = Permission::new(who.clone(), &config.signalling);
+    Some(self::core::publish::Publishers::new(permission, *occupied, *video, config.bitrate.start))
 }
 
 /// A source that takes the place of another, which may hold the same camera until it closes.

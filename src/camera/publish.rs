@@ -1,8 +1,7 @@
 //! A camera that shows what a caller publishes: who may, and what becomes of a second one.
 
-use super::core::publish::Publishers;
-use super::permission::Permission;
-use super::{CameraError, CameraSource, Config, Controllers};
+use super::controllers::Controllers;
+use super::event::CameraError;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::{Feed, Source};
 use crate::media::{Codec, Kind};
@@ -52,13 +51,6 @@ impl Publishing {
         let stalled = MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing");
         Ok(Source::fed([self.video, Codec::Opus], stalled))
     }
-}
-
-/// What the core knows of publishers; `None` if the source is another one.
-pub(super) fn publishers(config: &Config) -> Option<Publishers> {
-    let CameraSource::Published(Publishing { who, occupied, video }) = &config.source else { return None };
-    let permission = Permission::new(who.clone(), &config.signalling);
-    Some(Publishers::new(permission, *occupied, *video, config.bitrate.start))
 }
 
 /// The error of a source whose publisher is gone.

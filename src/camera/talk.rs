@@ -1,4 +1,4 @@
-//! Talk-back: who may talk, where it is played, and the commands of viewers who do, sans-IO.
+//! Talk-back: the commands of viewers who talk, sans-IO.
 //!
 //! A viewer's page sends a command with the node `camera:talk`, and gets a reply with the same id:
 //!
@@ -17,13 +17,11 @@ use std::time::Instant;
 use serde_json::{Value as Json, json};
 
 use super::controls::Reply;
-use super::core::talk::Talking;
 use super::permission::Permission;
-use super::{CameraError, Config, speaker};
+use super::talk_settings::Duplex;
 use crate::call::RateLimit;
 use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::playback::Audio;
 use crate::proto::{Message, Status};
 
 /// What such commands are sent to.
@@ -34,76 +32,6 @@ pub(super) const MEMBER: &str = "talk";
 
 /// Commands of one host, or user, that are answered: one for each page, and two for each press of its button.
 const ALLOWED: RateLimit = RateLimit { per_second: 4, burst: 16 };
-
-/// Viewers who talk: who may, and where it is played.
-///
-/// One viewer talks at a time. A page asks for it by command, and is told `busy` while somebody else talks. The camera's
-/// presence has `"talk":{"mode":"half"}` where anybody may, with the address of who talks (`by`) and of an output that does
-/// not work a `problem`: `{"code":"output-busy","message":"…"}`. A caller that sends audio without asking is played while
-/// nobody asks. Video of callers is not taken.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Talk {
-    /// Who may talk. Default: nobody.
-    pub who: Talkers,
-    /// The output, by the names that `symple devices` lists. It is opened when somebody talks, and closed 10 s after the
-    /// last one. Default: the system's.
-    pub output: Audio,
-    /// Whether the camera's audio goes on meanwhile. Default: no.
-    pub duplex: Duplex,
-}
-
-/// Who may talk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Talkers {
-    /// Nobody.
-    #[default]
-    Nobody,
-    /// With an own server that has a token: everybody who knows the token. With an own server that only listens on
-    /// loopback and has no trusted proxies: everybody. Otherwise nobody.
-    Auto,
-    /// Every caller.
-    Everybody,
-    /// The peers of these users. Their names are as reliable as the server's authentication.
-    Users(Vec<String>),
-}
-
-/// Whether a viewer hears the camera while it talks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Duplex {
-    /// The camera sends no audio to who talks, so that nobody hears themselves from the camera's microphone. Others hear
-    /// the camera as ever.
-    #[default]
-    Half,
-    /// Both at once, for headphones or a source that cancels the echo of the speaker.
-    Full,
-}
-
-impl Duplex {
-    /// As messages have it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Duplex::Half => "half",
-            Duplex::Full => "full",
-        }
-    }
-}
-
-/// Checks the settings, and says in the presence that viewers may talk. `None` where nobody may.
-///
-/// Errors: an output that cannot work, with cause and cure.
-pub(super) fn open(config: &mut Config) -> Result<Option<Talking>, CameraError> {
-    let permission = Permission::new(config.talk.who.clone(), &config.signalling);
-    if !permission.is_given() {
-        return Ok(None);
-    }
-    speaker::settings(&config.talk.output).check()?;
-    let talking = Talking::new(Commands::new(permission), config.talk.duplex);
-    config.data.entry(MEMBER).or_insert_with(|| talking.presence());
-    Ok(Some(talking))
-}
 
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +120,7 @@ pub(super) fn problem(error: &MediaError) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::{Connect, Signalling};
+    use crate::camera::{Connect, Signalling, Talkers};
 
     fn read(from: &str, rest: &str) -> Result<Action, u16> {
         let signalling = Signalling::Connect(Connect::new("wss://a.example"));
