@@ -17,6 +17,10 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
             let name = |info: &StreamInfo| format!("{}{}", small(info.id), info.codec.name());
             format!("producing {}", streams.iter().map(name).collect::<Vec<_>>().join(", "))
         }
+        // A source whose frames come from elsewhere does not know yet.
+        Event::Format { stream, width, height, fps: 0 } => {
+            format!("{}video: {width} x {height}", small(*stream))
+        }
         Event::Format { stream, width, height, fps } => {
             format!("{}video: {width} x {height} at {fps} fps", small(*stream))
         }
