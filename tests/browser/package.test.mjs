@@ -15,7 +15,7 @@ const read = (...path) => readFileSync(join(ROOT, ...path), 'utf8');
 const PACKAGE = JSON.parse(read('src/web/package.json'));
 const MODULES = PACKAGE.files.filter((name) => name.endsWith('.js'));
 /** The page's own script, which is not for other pages. */
-const PAGE = ['app.js', 'figures.js', 'minute.js', 'own.js', 'talk.js', 'view.js'];
+const PAGE = ['app.js', 'figures.js', 'minute.js', 'own.js', 'talk.js', 'talkback.js', 'view.js'];
 
 test('version and license match the crate', () => {
   const manifest = read('Cargo.toml');

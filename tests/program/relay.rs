@@ -1,7 +1,7 @@
 //! `symple relay`: a publisher, viewers, and the next publisher.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,11 @@ impl Peer {
     }
 }
 
+/// When each unit of the clip was pushed last.
+type PushedAt = Mutex<Vec<Option<Instant>>>;
+
+static PUSHED: PushedAt = Mutex::new(Vec::new());
+
 fn encode(feed: &Feed, over: &AtomicBool) {
     let key = Arc::new(AtomicBool::new(true));
     let asked = key.clone();
@@ -113,6 +118,11 @@ fn encode(feed: &Feed, over: &AtomicBool) {
         }
         if key.swap(false, Ordering::Relaxed) || next == units.len() {
             next = 0;
+        }
+        {
+            let mut pushed = PUSHED.lock().expect("no panic under this lock");
+            pushed.resize(units.len(), None);
+            pushed[next] = Some(Instant::now());
         }
         feed.push(units[next], is_idr(units[next]), FRAME * number).expect("a valid frame");
         next += 1;
@@ -176,4 +186,35 @@ fn who_may_publish_is_decided_before_strangers_can() {
     assert!(words.contains("set a token"), "{words}");
     let (code, _, words) = crate::world::run(&["relay", "--codec", "av1"], &[]);
     assert!(code != 0 && words.contains("must be h264 or vp8"), "{words}");
+}
+
+/// From the publisher's encoder to the viewer's reader, over two calls on one machine.
+#[test]
+#[ignore = "measures"]
+fn delay_through_a_relay() {
+    let relay = Program::start(&["relay", "--port", "0"], &[]);
+    let line = relay.says("open http://127.0.0.1:");
+    let url = line.trim_start_matches("open ").trim_end_matches('/').replace("http", "ws");
+    let [alice, carol] = ["alice", "carol"].map(|user| Peer::new(&url, user));
+    let over = Arc::new(AtomicBool::new(false));
+    Peer::run(&[&alice, &carol], async {
+        let _stage = alice.publish("stage", &over).await;
+        let address = carol.address_of("stage").await;
+        let mut watch = carol.calling.watch(&address, [Kind::Video]).expect("a call");
+        take(&mut watch, 30).await;
+        let known: Vec<_> = units().into_iter().map(slices).collect();
+        let mut delays = vec![];
+        while delays.len() < 300 {
+            let Some(event) = watch.next().await else { panic!("the call ended: {:?}", watch.end()) };
+            let FrameEvent::Frame { frame } = event else { continue };
+            let arrived = Instant::now();
+            let of = known.iter().position(|unit| *unit == slices(&frame.data)).expect("published");
+            let pushed = PUSHED.lock().expect("no panic under this lock")[of].expect("pushed");
+            delays.push(arrived - pushed);
+        }
+        delays.sort_unstable();
+        let [half, late] = [150, 285].map(|at| delays[at]);
+        println!("encoder to reader through a relay: p50 {half:?}, p95 {late:?}, of 300 frames");
+    });
+    over.store(true, Ordering::Relaxed);
 }
