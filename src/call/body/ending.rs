@@ -145,6 +145,8 @@ impl End {
     }
 }
 
+impl std::error::Error for End {}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.message.is_empty() { self.reason.fmt(f) } else { f.write_str(&self.message) }
