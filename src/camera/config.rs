@@ -247,6 +247,13 @@ impl Default for Serve {
 }
 
 impl Serve {
+    /// Whether only those come in who know the token, or who use this machine: whoever reaches loopback does, unless a
+    /// trusted proxy forwards strangers to it. [`Controllers::Auto`] is everybody then.
+    pub fn is_guarded(&self) -> bool {
+        let is_local = self.listen.iter().all(|address| address.ip().is_loopback());
+        self.token.is_some() || is_local && self.trusted_proxies.is_empty()
+    }
+
     /// Whether each new peer needs a decision.
     pub(super) fn asks(&self) -> bool {
         self.token.is_some() || matches!(self.admit, Admit::Application(_))

@@ -75,7 +75,7 @@ pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
 #[cfg(feature = "talk")]
-pub use talk_settings::{Duplex, Talk, Talkers};
+pub use talk_settings::{Duplex, Talk};
 
 #[cfg(feature = "talk")]
 pub use self::core::talk::TalkStatus;

@@ -1,8 +1,6 @@
 //! Who may do what at a camera: who enters its own server, who may watch, which pages may connect, who may set its
 //! controls, who may talk.
 
-#[cfg(feature = "talk")]
-use super::Talkers;
 use super::{Admit, Controllers, Serve, Signalling};
 use crate::Server;
 use crate::net::site::Guard;
@@ -62,18 +60,13 @@ pub(crate) struct Permission {
 }
 
 impl Permission {
-    pub(crate) fn new(who: impl Into<Controllers>, signalling: &Signalling) -> Self {
+    pub(crate) fn new(controllers: Controllers, signalling: &Signalling) -> Self {
         let is_open = match signalling {
-            // Whoever knows the token may do what it is for. Whoever reaches loopback is on this machine, unless a
-            // proxy forwards strangers to it.
-            Signalling::Serve(serve) => {
-                let is_local = serve.listen.iter().all(|address| address.ip().is_loopback());
-                serve.token.is_some() || is_local && serve.trusted_proxies.is_empty()
-            }
+            Signalling::Serve(serve) => serve.is_guarded(),
             // The rules of that server are unknown here.
             Signalling::Connect(_) | Signalling::Within(_) => false,
         };
-        Permission { controllers: who.into(), is_open }
+        Permission { controllers, is_open }
     }
 
     /// Whether the user has it.
@@ -93,18 +86,6 @@ impl Permission {
             Controllers::Nobody => false,
             Controllers::Everybody => true,
             Controllers::Users(users) => !users.is_empty(),
-        }
-    }
-}
-
-#[cfg(feature = "talk")]
-impl From<Talkers> for Controllers {
-    fn from(talkers: Talkers) -> Controllers {
-        match talkers {
-            Talkers::Nobody => Controllers::Nobody,
-            Talkers::Auto => Controllers::Auto,
-            Talkers::Everybody => Controllers::Everybody,
-            Talkers::Users(users) => Controllers::Users(users),
         }
     }
 }

@@ -120,11 +120,11 @@ pub(super) fn problem(error: &MediaError) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::{Connect, Signalling, Talkers};
+    use crate::camera::{Connect, Controllers, Signalling};
 
     fn read(from: &str, rest: &str) -> Result<Action, u16> {
         let signalling = Signalling::Connect(Connect::new("wss://a.example"));
-        let users = Talkers::Users(vec!["bob".into()]);
+        let users = Controllers::Users(vec!["bob".into()]);
         let commands = Commands::new(Permission::new(users, &signalling));
         let text = format!(r#"{{"type":"command","from":"{from}","node":"camera:talk"{rest}}}"#);
         let command = Message::parse(text).expect("a command");

@@ -1,5 +1,6 @@
 //! The settings of talk-back: who may talk, and where it is played.
 
+use super::controllers::Controllers;
 use crate::media::playback::Audio;
 
 /// Viewers who talk: who may, and where it is played.
@@ -8,11 +9,11 @@ use crate::media::playback::Audio;
 /// presence has `"talk":{"mode":"half"}` where anybody may, with the address of who talks (`by`) and of an output that does
 /// not work a `problem`: `{"code":"output-busy","message":"…"}`. A caller that sends audio without asking is played while
 /// nobody asks. Video of callers is not taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Talk {
     /// Who may talk. Default: nobody.
-    pub who: Talkers,
+    pub who: Controllers,
     /// The output, by the names that `symple devices` lists. It is opened when somebody talks, and closed 10 s after the
     /// last one. Default: the system's.
     pub output: Audio,
@@ -20,20 +21,10 @@ pub struct Talk {
     pub duplex: Duplex,
 }
 
-/// Who may talk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Talkers {
-    /// Nobody.
-    #[default]
-    Nobody,
-    /// With an own server that has a token: everybody who knows the token. With an own server that only listens on
-    /// loopback and has no trusted proxies: everybody. Otherwise nobody.
-    Auto,
-    /// Every caller.
-    Everybody,
-    /// The peers of these users. Their names are as reliable as the server's authentication.
-    Users(Vec<String>),
+impl Default for Talk {
+    fn default() -> Talk {
+        Talk { who: Controllers::Nobody, output: Audio::default(), duplex: Duplex::default() }
+    }
 }
 
 /// Whether a viewer hears the camera while it talks.

@@ -13,7 +13,7 @@ use crate::camera::event::Event;
 use crate::camera::permission::Permission;
 use crate::camera::talk::Commands;
 use crate::camera::talk_settings::Duplex;
-use crate::camera::{Connect, Signalling, Talkers};
+use crate::camera::{Connect, Controllers, Signalling};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{AUDIO_OPUS, Codec, Frame};
 use crate::proto::Message;
@@ -24,7 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn world(duplex: Duplex) -> World {
     let users = ["alice", "bob", "carol"].map(str::to_owned).to_vec();
     let signalling = Signalling::Connect(Connect::new("wss://a.example"));
-    let permission = Permission::new(Talkers::Users(users), &signalling);
+    let permission = Permission::new(Controllers::Users(users), &signalling);
     World::with_talking(Talking::new(Commands::new(permission), duplex))
 }
 

@@ -321,13 +321,12 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
 /// Who may talk, and where it is heard.
 #[cfg(feature = "talk")]
 fn talk(talk: &symple::camera::Talk) -> String {
-    use symple::camera::Talkers;
     use symple::media::playback::Audio;
     let who = match &talk.who {
-        Talkers::Nobody => return "by nobody".into(),
-        Talkers::Auto => "by those who know the token, or by users of this machine".into(),
-        Talkers::Everybody => "by everybody".into(),
-        Talkers::Users(users) => format!("by {}", users.join(", ")),
+        Controllers::Nobody => return "by nobody".into(),
+        Controllers::Auto => "by those who know the token, or by users of this machine".into(),
+        Controllers::Everybody => "by everybody".into(),
+        Controllers::Users(users) => format!("by {}", users.join(", ")),
         other => format!("{other:?}"),
     };
     let output = match &talk.output {

@@ -1,16 +1,15 @@
 //! `symple relay`: shows what callers publish, under one name or several.
 
 use std::ffi::OsString;
+use std::pin::Pin;
 
 use futures_lite::future::zip;
-use symple::camera::{
-    Camera, CameraSource, Config, Controllers, Event, Occupied, Publishing, Serve, Signalling,
-};
+use symple::camera::{Camera, CameraSource, Config, Controllers, Event, Occupied, Publishing, Signalling};
 use symple::media::Codec;
 use symple::proto::valid_user;
 
 use super::messages::words_of;
-use super::settings::{GROUPS, Settings, library_config};
+use super::settings::{GROUPS, Settings, controllers, library_config};
 use super::{certificate, driver, qr_code, unusable};
 use crate::args::Takes;
 use crate::exit::{self, Failure, FailureKind};
@@ -39,14 +38,12 @@ environment, which overrides the file.
 /// What `symple camera` has no settings for.
 pub(super) struct Relay {
     names: Vec<String>,
-    /// `None`: everybody who enters, where not everybody does.
-    publish: Option<Controllers>,
     publishing: Publishing,
 }
 
 impl Default for Relay {
     fn default() -> Relay {
-        Relay { names: vec!["stage".into()], publish: None, publishing: Publishing::default() }
+        Relay { names: vec!["stage".into()], publishing: Publishing::default() }
     }
 }
 
@@ -66,16 +63,9 @@ const PUBLISHING: &[Setting<Settings>] = &[
     Setting::new(
         "publish",
         "WHO",
-        "Who may publish: everybody, nobody, or a list of users. Default: everybody who may enter, which needs a token \
-         unless it only listens on loopback",
-        |s: &mut S, v| {
-            s.relay.publish = Some(match list(v)?.as_slice() {
-                [nobody] if nobody == "nobody" => Controllers::Nobody,
-                [all] if all == "everybody" => Controllers::Everybody,
-                users => Controllers::Users(users.to_vec()),
-            });
-            Ok(())
-        },
+        "Who may publish: everybody, nobody, a list of users, or auto (the default: everybody who may enter, which needs a \
+         token unless it only listens on loopback)",
+        |s: &mut S, v| set(&mut s.relay.publishing.who, controllers(v)),
     )
     .list(),
     Setting::new(
@@ -159,7 +149,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let (certificate, threads) = (certificate(&settings)?, settings.threads);
     let (mut config, _) = library_config(settings, None)?;
     let mut publishing = relay.publishing;
-    publishing.who = publishers(relay.publish, &config.signalling)?;
+    publishing.who = publishers(publishing.who, &config.signalling)?;
     config.source = CameraSource::Published(publishing);
     if let Signalling::Serve(serve) = &mut config.signalling {
         serve.reserved.clone_from(&relay.names);
@@ -178,18 +168,15 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
 }
 
 /// Whoever may enter may publish, unless anybody may enter.
-fn publishers(chosen: Option<Controllers>, signalling: &Signalling) -> Result<Controllers, Failure> {
-    let is_guarded = |serve: &Serve| {
-        serve.token.is_some() || serve.listen.iter().all(|address| address.ip().is_loopback())
-    };
-    match (chosen, signalling) {
-        (Some(who), _) => Ok(who),
-        (None, Signalling::Serve(serve)) if is_guarded(serve) => Ok(Controllers::Everybody),
-        _ => Err(Failure::new(
+fn publishers(who: Controllers, signalling: &Signalling) -> Result<Controllers, Failure> {
+    match (who, signalling) {
+        (Controllers::Auto, Signalling::Serve(serve)) if serve.is_guarded() => Ok(Controllers::Everybody),
+        (Controllers::Auto, _) => Err(Failure::new(
             FailureKind::Config,
             "publish: anybody could publish here; set a token, or list who may (--publish alice), or allow it \
              (--publish everybody)",
         )),
+        (who, _) => Ok(who),
     }
 }
 
@@ -230,14 +217,12 @@ fn run(
     if asked { Ok(()) } else { failure.try_recv().map_or(Ok(()), Err) }
 }
 
-/// Runs all of them; the first has the server, and ends last.
+/// Runs all of them.
 async fn all(cameras: &[Camera]) {
-    let mut running: std::pin::Pin<Box<dyn Future<Output = ()>>> = Box::pin(async {});
-    for camera in cameras {
-        let before = std::mem::replace(&mut running, Box::pin(async {}));
-        running = Box::pin(async move {
-            zip(before, camera.run()).await;
-        });
-    }
-    running.await;
+    let none: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async {});
+    let with = |others, camera: &Camera| -> Pin<Box<dyn Future<Output = ()>>> {
+        let run = camera.run();
+        Box::pin(async move { _ = zip(others, run).await })
+    };
+    cameras.iter().fold(none, with).await;
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use symple::camera::{BitratePolicy, Config, Connect, Controllers, Serve, Signalling};
+use serde_json::Value;
 #[cfg(feature = "talk")]
-use symple::camera::{Duplex, Talkers};
+use symple::camera::Duplex;
+use symple::camera::{BitratePolicy, Config, Connect, Controllers, Serve, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
@@ -152,15 +153,7 @@ const PICTURES: &[Setting<Settings>] = &[
         "WHO",
         "Who else may set controls: nobody, everybody, or a list of users. Default: those who know the token, and \
          everybody if it only listens on loopback",
-        |s: &mut S, v| {
-            s.camera.controls = match list(v)?.as_slice() {
-                [auto] if auto == "auto" => Controllers::Auto,
-                [nobody] if nobody == "nobody" => Controllers::Nobody,
-                [all] if all == "everybody" => Controllers::Everybody,
-                users => Controllers::Users(users.to_vec()),
-            };
-            Ok(())
-        },
+        |s: &mut S, v| set(&mut s.camera.controls, controllers(v)),
     )
     .list(),
     #[cfg(feature = "talk")]
@@ -169,15 +162,7 @@ const PICTURES: &[Setting<Settings>] = &[
         "WHO",
         "Who may talk to the camera and is heard there: nobody (the default), everybody, auto (those who know the token, \
          and everybody if it only listens on loopback), or a list of users",
-        |s: &mut S, v| {
-            s.camera.talk.who = match list(v)?.as_slice() {
-                [nobody] if nobody == "nobody" => Talkers::Nobody,
-                [auto] if auto == "auto" => Talkers::Auto,
-                [all] if all == "everybody" => Talkers::Everybody,
-                users => Talkers::Users(users.to_vec()),
-            };
-            Ok(())
-        },
+        |s: &mut S, v| set(&mut s.camera.talk.who, controllers(v)),
     )
     .list(),
     #[cfg(feature = "talk")]
@@ -460,6 +445,16 @@ pub(super) fn library_config(
         })
     };
     Ok((camera, settings.ring))
+}
+
+/// Who may do something: one word, or a list of users.
+pub(super) fn controllers(v: &Value) -> Result<Controllers, String> {
+    Ok(match list(v)?.as_slice() {
+        [auto] if auto == "auto" => Controllers::Auto,
+        [nobody] if nobody == "nobody" => Controllers::Nobody,
+        [all] if all == "everybody" => Controllers::Everybody,
+        users => Controllers::Users(users.to_vec()),
+    })
 }
 
 /// The IPv6 wildcard includes IPv4, if the system has IPv6.
