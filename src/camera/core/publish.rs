@@ -36,8 +36,8 @@ pub(crate) struct Publishers {
     /// As a session names what it receives.
     video: StreamId,
     current: Option<CallId>,
-    /// What the video is wanted with now, in bit/s; `None` while nobody watches.
-    wanted: Option<u32>,
+    /// Whether the video is wanted, and with which bitrate then, in bit/s.
+    is_wanted: bool,
     bitrate: u32,
 }
 
@@ -50,12 +50,12 @@ impl Publishers {
         bitrate: u32,
     ) -> Self {
         let video = if video == Codec::Vp8 { VIDEO_VP8 } else { VIDEO_H264 };
-        Publishers { permission, occupied, video, current: None, wanted: None, bitrate }
+        Publishers { permission, occupied, video, current: None, is_wanted: false, bitrate }
     }
 
     /// What the video may have now, in bit/s.
     fn video_limit(&self) -> u32 {
-        self.wanted.unwrap_or(IDLE)
+        if self.is_wanted { self.bitrate } else { IDLE }
     }
 
     /// Whether somebody else may begin now.
@@ -76,16 +76,14 @@ impl CameraCore {
     /// A frame of a caller came. Returns it if it is not for the source.
     pub(super) fn publish(&mut self, call: CallId, frame: Frame, now: Instant) -> Option<Frame> {
         let Some(publishers) = &mut self.publishers else { return Some(frame) };
-        let is_for_us = frame.stream == publishers.video || frame.stream == AUDIO_OPUS;
-        if publishers.current == Some(call) {
-            if is_for_us {
-                self.out.push_back(Output::Publish(Order::Frame(frame)));
-            }
-        } else if is_for_us {
+        if frame.stream != publishers.video && frame.stream != AUDIO_OPUS {
+            return None;
+        }
+        if publishers.current != Some(call) {
             self.begin_publishing(call, now);
-            if self.publishers.as_ref().is_some_and(|p| p.current == Some(call)) {
-                self.out.push_back(Output::Publish(Order::Frame(frame)));
-            }
+        }
+        if self.publishers.as_ref().is_some_and(|publishers| publishers.current == Some(call)) {
+            self.out.push_back(Output::Publish(Order::Frame(frame)));
         }
         None
     }
@@ -123,26 +121,23 @@ impl CameraCore {
     pub(super) fn ask_for_video(&mut self, request: Request, now: Instant) {
         let Some(publishers) = &mut self.publishers else { return };
         match request {
-            Request::Start => publishers.wanted = Some(publishers.bitrate),
-            Request::Stop => publishers.wanted = None,
-            Request::Bitrate { bps } => {
-                publishers.bitrate = bps;
-                publishers.wanted = publishers.wanted.and(Some(bps));
+            Request::Start => {
+                publishers.is_wanted = true;
+                return self.ask_publisher(now);
             }
+            Request::Stop => publishers.is_wanted = false,
+            Request::Bitrate { bps } => publishers.bitrate = bps,
             Request::KeyFrame => return self.request_published_key_frame(now),
             // Its encoder is not ours: it lowers size and rate by itself where the bitrate is low.
             Request::Quality { .. } => return,
         }
-        let starts = request == Request::Start;
         self.limit_publisher(now);
-        if starts {
-            self.request_published_key_frame(now);
-        }
     }
 
+    /// Asks a new publisher, or the one that is wanted from now on.
     fn ask_publisher(&mut self, now: Instant) {
         self.limit_publisher(now);
-        if self.publishers.as_ref().is_some_and(|publishers| publishers.wanted.is_some()) {
+        if self.publishers.as_ref().is_some_and(|publishers| publishers.is_wanted) {
             self.request_published_key_frame(now);
         }
     }
