@@ -197,10 +197,8 @@ impl Fanout {
 
     /// Takes back an offer that renegotiates a session: nothing was changed by it. Does nothing if none is open.
     pub fn roll_back(&mut self, id: SessionId) {
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| sessions.step(id, |session, _, _| session.roll_back()));
-            self.collect();
-        }
+        self.step(id, |session, _, _| session.roll_back());
+        self.collect();
     }
 
     /// Adds a remote candidate (`candidate:…`). Unusable ones are ignored: with an mDNS name, over TCP, for RTCP, or at
@@ -219,11 +217,7 @@ impl Fanout {
     /// Nothing is renegotiated. The selection lasts through renegotiations.
     pub fn serve(&mut self, id: SessionId, serving: Serving, now: Instant) {
         self.tick(now);
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| {
-                sessions.step(id, |session, now, sink| session.serve(serving, now, sink))
-            });
-        }
+        self.step(id, |session, now, sink| session.serve(serving, now, sink));
         self.collect();
     }
 
@@ -231,9 +225,7 @@ impl Fanout {
     /// the session.
     pub fn set_silent(&mut self, id: SessionId, is_silent: bool, now: Instant) {
         self.tick(now);
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| sessions.step(id, |session, _, _| session.set_silent(is_silent)));
-        }
+        self.step(id, |session, _, _| session.set_silent(is_silent));
         self.collect();
     }
 

@@ -215,8 +215,8 @@ impl Fanout {
         Some(self.with(at, act))
     }
 
-    /// Lets one session do something.
-    fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
+    /// Lets one session do something, if it exists.
+    pub(super) fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
         self.at(id, |sessions| sessions.step(id, act));
     }
 }

@@ -12,12 +12,8 @@ impl Fanout {
     /// without it, sessions send audio and video, and receive nothing. It is forgotten when the session ends or is
     /// [closed](Self::close).
     pub fn set_directions(&mut self, id: SessionId, directions: Directions) {
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| {
-                sessions.step(id, |session, _, _| session.set_directions(directions.clone()));
-            });
-            self.collect();
-        }
+        self.step(id, |session, _, _| session.set_directions(directions.clone()));
+        self.collect();
         self.directions.insert(id, directions);
     }
 
@@ -25,24 +21,16 @@ impl Fanout {
     /// a loss the session does so itself. The request is repeated until there is one.
     pub fn request_key_frame(&mut self, id: SessionId, stream: StreamId, now: Instant) {
         self.tick(now);
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| {
-                sessions.step(id, |session, now, _| session.request_key_frame(stream, now));
-            });
-            self.collect();
-        }
+        self.step(id, |session, now, _| session.request_key_frame(stream, now));
+        self.collect();
     }
 
     /// Asks the other side of a session to send at most this much in all, in bit/s, by REMB
     /// (draft-alvestrand-rmcat-remb-03), where it takes that; `None` leaves it to what the network carries.
     pub fn limit_received(&mut self, id: SessionId, bps: Option<u32>, now: Instant) {
         self.tick(now);
-        if let Some(at) = self.places.get(&id).copied() {
-            self.with(at, |sessions| {
-                sessions.step(id, |session, now, _| session.limit_received(bps, now));
-            });
-            self.collect();
-        }
+        self.step(id, |session, now, _| session.limit_received(bps, now));
+        self.collect();
     }
 
     /// A new session, with what was set for it.
