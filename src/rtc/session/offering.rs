@@ -162,13 +162,8 @@ impl Session {
         remote: &Remote,
         supply: &Supply,
     ) -> Result<Answered, Refusal> {
-        let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
-        let is_first = open.pending.is_some();
-        let answered = self.apply_answer(shared, remote, supply);
-        if answered.is_err() && !is_first {
-            self.roll_back();
-        }
-        answered
+        // A first offer is not rolled back: it stays open, or its session is of no use any more.
+        self.apply_answer(shared, remote, supply).inspect_err(|_| self.roll_back())
     }
 
     fn apply_answer(
