@@ -60,9 +60,8 @@ fn without_a_display_it_explains_why_there_is_no_window() {
 
 #[test]
 fn a_camera_shows_itself_in_a_window() {
-    let mut window = Command::new("gst-inspect-1.0");
-    window.arg("ximagesink").stdout(Stdio::null()).stderr(Stdio::null());
-    if !window.status().is_ok_and(|status| status.success()) {
+    gstreamer::init().expect("GStreamer");
+    if gstreamer::ElementFactory::find("ximagesink").is_none() {
         println!("SKIPPED: the GStreamer element ximagesink is not installed");
         return;
     }
