@@ -6,6 +6,7 @@
 mod access_unit;
 mod error;
 mod frame_rate;
+mod state;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -14,20 +15,12 @@ use std::time::{Duration, Instant};
 
 pub use error::PushError;
 
-use self::access_unit::{Unit, Units};
-use self::frame_rate::Pace;
+use self::state::{Out, State, Stream, Times};
 use super::lifecycle::{self, Input, Lifecycle, Reopening};
-use super::{Command, Listener, Produce, Source, SourceEvent};
+use super::{Command, Listener, Produce, Source};
 use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::{Codec, Encoding, Format, Frame, StreamId, StreamInfo, VideoFormat};
-
-/// More is not kept for a listener that is slow to return, which it must not be: a second of video and audio.
-const MOST_QUEUED: usize = 100;
-/// What the first frame's time is counted up by, so that a stream that begins a little earlier has one too.
-const HEADROOM: Duration = Duration::from_secs(1);
-/// A time that is farther ahead of the clock, and of all times before it, is a mistake: longer than any encoder's queue.
-const MOST_AHEAD: Duration = Duration::from_secs(60);
+use crate::media::{Codec, Encoding, StreamId, StreamInfo};
 
 /// A request to the application's encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -284,25 +277,6 @@ impl fmt::Debug for Feed {
     }
 }
 
-/// When a frame was made.
-#[derive(Clone, Copy)]
-struct Times {
-    captured: Instant,
-    encoding: Option<Encoding>,
-}
-
-impl Times {
-    /// Puts them in order: nothing happened after `now`, and nothing before the capture.
-    fn until(self, now: Instant) -> Times {
-        let captured = self.captured.min(now);
-        let ordered = |Encoding { began, ended }: Encoding| {
-            let ended = ended.clamp(captured, now);
-            Encoding { began: began.clamp(captured, ended), ended }
-        };
-        Times { captured, encoding: self.encoding.map(ordered) }
-    }
-}
-
 struct Producer {
     shared: Arc<Shared>,
 }
@@ -367,273 +341,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// One stream.
-struct Stream {
-    info: StreamInfo,
-    wanted: bool,
-    /// The application was asked to start.
-    started: bool,
-    /// A key frame came since then.
-    running: bool,
-    /// A key frame was asked for since the last one was missed.
-    asked: bool,
-    /// Frames are missing before the next one.
-    discontinuity: bool,
-    units: Units,
-    pace: Pace,
-    callback: Option<Callback>,
-    adjustable: (bool, bool),
-    bitrate: Option<u32>,
-    quality: Option<Quality>,
-}
-
-impl Stream {
-    fn new(info: StreamInfo) -> Self {
-        Stream {
-            info,
-            wanted: false,
-            started: false,
-            running: false,
-            asked: false,
-            discontinuity: false,
-            units: Units::new(info.codec),
-            pace: Pace::default(),
-            callback: None,
-            adjustable: (true, true),
-            bitrate: None,
-            quality: None,
-        }
-    }
-}
-
-enum Out {
-    Event(SourceEvent),
-    Request(Callback, Request),
-}
-
-/// What feeds and source share. Time is an argument.
-struct State {
-    life: Lifecycle,
-    streams: Vec<Stream>,
-    feeds: usize,
-    /// Zero of all presentation times.
-    epoch: Instant,
-    /// A timestamp as pushed, and as forwarded.
-    zero: Option<(Duration, Duration)>,
-    /// The latest that went on.
-    newest: Duration,
-    listener: Option<Listener>,
-    out: VecDeque<Out>,
-    /// Somebody calls whom it concerns.
-    draining: bool,
-}
-
-impl State {
-    fn infos(&self) -> Vec<StreamInfo> {
-        self.streams.iter().map(|stream| stream.info).collect()
-    }
-
-    fn event(&mut self, event: SourceEvent) {
-        self.out.push_back(Out::Event(event));
-    }
-
-    fn request(&mut self, index: usize, request: Request) {
-        if let Some(callback) = &self.streams[index].callback {
-            self.out.push_back(Out::Request(callback.clone(), request));
-        }
-    }
-
-    fn request_start(&mut self, index: usize) {
-        let Stream { bitrate, quality, .. } = self.streams[index];
-        bitrate.into_iter().for_each(|bps| self.request(index, Request::Bitrate { bps }));
-        quality.into_iter().for_each(|quality| self.request(index, Request::Quality { quality }));
-        self.request(index, Request::Start);
-    }
-
-    fn announce_adjustable(&mut self, index: usize) {
-        let Stream { info, callback, adjustable: (bitrate, quality), .. } = &self.streams[index];
-        let (stream, hears) = (info.id, callback.is_some());
-        let (bitrate, quality) = (*bitrate && hears, *quality && hears);
-        self.event(SourceEvent::Adjustable { stream, bitrate, quality });
-    }
-
-    fn command(&mut self, command: Command, now: Instant) {
-        let index = |of: StreamId| self.streams.iter().position(|stream| stream.info.id == of);
-        match command {
-            Command::Want(wanted) => {
-                for stream in &mut self.streams {
-                    stream.wanted = wanted.contains(&stream.info.id);
-                }
-                let any = self.streams.iter().any(|stream| stream.wanted);
-                self.live(if any { Input::Wanted } else { Input::Unwanted }, now);
-                if self.feeds == 0 {
-                    self.live(Input::Ended, now);
-                }
-            }
-            Command::KeyFrame(stream) => {
-                if let Some(index) = index(stream).filter(|index| self.streams[*index].started) {
-                    self.request(index, Request::KeyFrame);
-                }
-            }
-            Command::Bitrate { stream, bps } => {
-                let Some(index) = index(stream) else { return };
-                let before = self.streams[index].bitrate.replace(bps);
-                if before != Some(bps) && self.streams[index].started {
-                    self.request(index, Request::Bitrate { bps });
-                }
-            }
-            Command::Quality { stream, quality } => {
-                let Some(index) = index(stream) else { return };
-                let before = self.streams[index].quality.replace(quality);
-                if before != Some(quality) && self.streams[index].started {
-                    self.request(index, Request::Quality { quality });
-                }
-            }
-            // Its encoder has its own.
-            Command::KeyFrameInterval { .. } => {}
-            Command::SetControl { request, name, .. } => {
-                self.event(SourceEvent::ControlSet { request, name, result: Err(no_controls()) });
-            }
-            Command::ReadControls { request } => {
-                self.event(SourceEvent::ControlsRead { request, result: Err(no_controls()) });
-            }
-        }
-    }
-
-    /// Takes what happened to the source, then starts and stops the streams that it changes.
-    fn live(&mut self, input: Input, now: Instant) {
-        if matches!(input, Input::Failed(_)) {
-            // After a loss the stream continues at a key frame.
-            for stream in &mut self.streams {
-                (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
-                stream.units.begin();
-            }
-            self.zero = None;
-        }
-        self.life.handle_input(input, now);
-        let mut last = Vec::new();
-        loop {
-            match self.life.poll_output() {
-                lifecycle::Output::Timeout(_) => break,
-                lifecycle::Output::Event(event @ (SourceEvent::Stopped | SourceEvent::GaveUp)) => {
-                    last.push(event)
-                }
-                lifecycle::Output::Event(event) => self.event(event),
-                lifecycle::Output::Open | lifecycle::Output::Close => {}
-            }
-        }
-        let closed = self.life.is_closed();
-        if closed {
-            self.zero = None;
-        }
-        for index in 0..self.streams.len() {
-            let stream = &mut self.streams[index];
-            let start = stream.wanted && !closed;
-            if start == stream.started {
-                continue;
-            }
-            stream.started = start;
-            if start {
-                self.request_start(index);
-            } else {
-                stream.discontinuity |= stream.running;
-                stream.running = false;
-                if closed {
-                    stream.units.begin();
-                }
-                self.request(index, Request::Stop);
-            }
-        }
-        last.into_iter().for_each(|event| self.event(event));
-    }
-
-    fn push(
-        &mut self,
-        index: usize,
-        data: Arc<[u8]>,
-        key: bool,
-        pts: Duration,
-        times: Times,
-        now: Instant,
-    ) -> Result<Pushed, PushError> {
-        if !self.streams[index].started {
-            return Ok(Pushed::Unwanted);
-        }
-        if self.is_ahead(pts, now) {
-            return Err(PushError::TimeJumped { pts });
-        }
-        let stream = &mut self.streams[index];
-        let (data, key, format) = match stream.units.check(data, key, pts)? {
-            Unit::ParameterSets => return Ok(Pushed::ParameterSets),
-            Unit::Frame { data, key, format } => (data, key, format),
-        };
-        if self.out.len() >= MOST_QUEUED {
-            (stream.running, stream.asked, stream.discontinuity) = (false, false, true);
-            return Ok(Pushed::NeedsKeyFrame);
-        }
-        if !key && !stream.running {
-            if !std::mem::replace(&mut stream.asked, true) {
-                self.request(index, Request::KeyFrame);
-            }
-            return Ok(Pushed::NeedsKeyFrame);
-        }
-        if !self.life.is_playing() {
-            (0..self.streams.len()).for_each(|index| self.announce_adjustable(index));
-            self.event(SourceEvent::Started);
-            self.live(Input::FirstFrame, now);
-        }
-        let stream = &mut self.streams[index];
-        let begins = !stream.running || stream.discontinuity;
-        let format = format.or_else(|| stream.info.video().filter(|format| format.width > 0));
-        let format =
-            format.map(|format| VideoFormat { fps: stream.pace.handle_frame(pts, begins), ..format });
-        if format.is_some_and(|format| stream.info.change_format(Format::Video(format))) {
-            self.event(SourceEvent::Streams(self.infos()));
-        }
-        let Times { captured, encoding } = times;
-        let pts = self.time(pts, captured);
-        let stream = &mut self.streams[index];
-        (stream.running, stream.asked) = (true, false);
-        let discontinuity = std::mem::take(&mut stream.discontinuity);
-        let Stream { info: StreamInfo { id, codec, .. }, .. } = *stream;
-        let duration = Duration::ZERO;
-        self.event(SourceEvent::Frame(Frame {
-            stream: id,
-            codec,
-            key,
-            captured,
-            pts,
-            duration,
-            discontinuity,
-            encoding,
-            data,
-        }));
-        Ok(Pushed::Taken)
-    }
-
-    /// Whether a time is farther ahead than any encoder is.
-    fn is_ahead(&self, pts: Duration, now: Instant) -> bool {
-        let Some((given, made)) = self.zero else { return false };
-        let clock = now.saturating_duration_since(self.epoch) + HEADROOM;
-        made.saturating_add(pts.saturating_sub(given)) > clock.max(self.newest) + MOST_AHEAD
-    }
-
-    /// A presentation time as forwarded: since the source was created, and increasing across restarts.
-    fn time(&mut self, pts: Duration, captured: Instant) -> Duration {
-        let (given, made) = *self.zero.get_or_insert_with(|| {
-            let since = captured.saturating_duration_since(self.epoch) + HEADROOM;
-            (pts, since.max(self.newest + Duration::from_millis(1)))
-        });
-        let time = (made + pts.saturating_sub(given)).saturating_sub(given.saturating_sub(pts));
-        self.newest = self.newest.max(time);
-        time
-    }
-}
-
-fn no_controls() -> MediaError {
-    MediaError::new(ErrorKind::NoControl, "this source has no controls; only V4L2 cameras do")
 }
 
 #[cfg(test)]

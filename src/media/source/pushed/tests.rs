@@ -1,6 +1,9 @@
 use std::sync::mpsc::{Receiver, channel};
 
+use super::state::MOST_QUEUED;
 use super::*;
+use crate::media::Frame;
+use crate::media::source::SourceEvent;
 
 const SETS: &[u8] = &[
     0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0xda, 0x05, 0x06, 0x7e, 0x7c, 0x05, 0xa8, 0x30, 0x30, 0x35, 0x28, 0,
