@@ -8,7 +8,7 @@ use crate::call::body::End;
 use crate::media::Frame;
 use crate::media::sink::FrameEvent;
 use crate::net::channel::{Receiver, Sender, bounded};
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 use crate::net::lock;
 
 /// Frames that wait for the reader, of each stream: two seconds of video, and of audio. A reader that is slower loses
@@ -17,7 +17,7 @@ const QUEUE: usize = 100;
 
 /// One call.
 pub(super) struct Line {
-    outbox: Arc<Outbox>,
+    outbox: Arc<FrameOutbox>,
     pub wish: Mutex<Wish>,
     end: Mutex<Option<End>>,
     /// Until media is connected, or the call has ended without: it is closed then.
@@ -29,7 +29,7 @@ impl Line {
     pub(super) fn new(wish: Wish) -> Line {
         let (connecting, connected) = bounded(1);
         Line {
-            outbox: Outbox::new(QUEUE),
+            outbox: FrameOutbox::new(QUEUE),
             wish: Mutex::new(wish),
             end: Mutex::new(None),
             connecting,

@@ -31,7 +31,7 @@ use crate::media::sink::{SnapshotError, Snapshots};
 use crate::media::source::controls::Control;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 use crate::proto::Message;
 use crate::rtc::{self, Path, ShardId, Transmit};
 
@@ -226,7 +226,7 @@ pub(crate) struct CameraCore {
 struct Taker {
     codecs: Vec<Codec>,
     streams: BTreeSet<StreamId>,
-    outbox: Arc<Outbox>,
+    outbox: Arc<FrameOutbox>,
 }
 
 impl CameraCore {
@@ -237,7 +237,7 @@ impl CameraCore {
             heat: config.heat,
             linger: config.linger,
         };
-        let calls = calling::Config {
+        let calls = calling::CoreConfig {
             rtc: config.rtc,
             streams: by_preference(&config.streams),
             answer: config.answer,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::media::sink::FrameEvent;
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 use crate::net::lock;
 
 pub(super) type Callback = Box<dyn FnMut(FrameEvent) + Send>;
@@ -15,13 +15,13 @@ pub(super) struct FrameCallbacks(Mutex<Vec<Entry>>);
 
 struct Entry {
     id: u64,
-    outbox: Arc<Outbox>,
+    outbox: Arc<FrameOutbox>,
     /// Taken out while it is called; a callback that panicked does not return.
     callback: Option<Callback>,
 }
 
 impl FrameCallbacks {
-    pub(super) fn add(&self, id: u64, outbox: Arc<Outbox>, callback: Callback) {
+    pub(super) fn add(&self, id: u64, outbox: Arc<FrameOutbox>, callback: Callback) {
         lock(&self.0).push(Entry { id, outbox, callback: Some(callback) });
     }
 
@@ -81,7 +81,7 @@ mod tests {
     use std::task::Waker;
     use std::time::{Duration, Instant};
 
-    fn push(outbox: &Outbox, numbers: std::ops::Range<u64>) {
+    fn push(outbox: &FrameOutbox, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let frame = Frame {
                 stream: StreamId(2),
@@ -101,9 +101,9 @@ mod tests {
     /// Callbacks, and what the one of them with the id 1 is fed with and has got.
     fn one(
         act: impl Fn(&FrameCallbacks, u64) + Send + 'static,
-    ) -> (Arc<FrameCallbacks>, Arc<Outbox>, Arc<Mutex<Vec<u64>>>) {
+    ) -> (Arc<FrameCallbacks>, Arc<FrameOutbox>, Arc<Mutex<Vec<u64>>>) {
         let callbacks = Arc::new(FrameCallbacks::default());
-        let (outbox, got) = (Outbox::new(100), Arc::new(Mutex::new(Vec::new())));
+        let (outbox, got) = (FrameOutbox::new(100), Arc::new(Mutex::new(Vec::new())));
         let (back, seen) = (callbacks.clone(), got.clone());
         let callback = move |event| {
             let FrameEvent::Frame { frame } = event else { panic!("{event:?}") };
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_callback_may_remove_itself_and_add_another() {
-        let second = Outbox::new(9);
+        let second = FrameOutbox::new(9);
         let more = second.clone();
         let (callbacks, outbox, got) = one(move |callbacks, number| {
             if number == 1 {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn one_that_panics_is_not_called_again_and_the_others_are() {
         let (callbacks, outbox, got) = one(|_, number| assert_ne!(number, 1, "on purpose"));
-        let other = Outbox::new(9);
+        let other = FrameOutbox::new(9);
         let count = Arc::new(Mutex::new(0));
         let counted = count.clone();
         callbacks.add(2, other.clone(), Box::new(move |_| *lock(&counted) += 1));

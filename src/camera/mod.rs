@@ -92,11 +92,11 @@ use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
 use crate::media::source::{Command, RequestId, Source};
-use crate::net::apart::Apart;
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 use crate::net::http::Response;
+use crate::net::own_waker::OwnWaker;
 use crate::net::{Events, Outlet, Signal, lock, random_id, time};
-use crate::proto::{Address, Draft, Kind};
+use crate::proto::{Address, Draft, MessageKind};
 use crate::rtc;
 use crate::{Client, Server};
 use commands::Handlers;
@@ -277,8 +277,9 @@ impl Camera {
     /// battery. Returns the number of recipients; viewers that are not connected to the server at the moment get none.
     pub fn notify_viewers(&self, name: &str, data: &serde_json::Value) -> usize {
         let watchers = lock(&self.shared.core).watchers();
-        let event =
-            |to: &Address| Draft::new(Kind::Event).to(to.as_str()).with("name", name).with("data", data);
+        let event = |to: &Address| {
+            Draft::new(MessageKind::Event).to(to.as_str()).with("name", name).with("data", data)
+        };
         watchers.iter().filter(|to| self.shared.client.send(event(to)).is_ok()).count()
     }
 
@@ -371,7 +372,7 @@ impl Camera {
 
     /// Like [`Camera::frames`], but of these codecs: the best rendition of each.
     pub fn frames_of(&self, codecs: &[Codec], capacity: usize) -> Frames {
-        let (id, outbox) = (self.shared.request().0, Outbox::new(capacity));
+        let (id, outbox) = (self.shared.request().0, FrameOutbox::new(capacity));
         lock(&self.shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         self.shared.inbox.changed.notify();
         Frames::new(Arc::downgrade(&self.shared), id, outbox)
@@ -406,7 +407,7 @@ impl Camera {
         callback: impl FnMut(FrameEvent) + Send + 'static,
     ) -> FrameSubscription {
         let shared = &self.shared;
-        let (id, outbox) = (shared.request().0, Outbox::new(QUEUE));
+        let (id, outbox) = (shared.request().0, FrameOutbox::new(QUEUE));
         shared.frame_callbacks.add(id, outbox.clone(), Box::new(callback));
         lock(&shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         if outbox.is_over() {
@@ -475,7 +476,7 @@ impl Camera {
                             served.await;
                             pending().await
                         };
-                        or(Apart::new(poll_fn(|cx| sender.poll(cx))), Apart::new(serves)).await;
+                        or(OwnWaker::new(poll_fn(|cx| sender.poll(cx))), OwnWaker::new(serves)).await;
                     }
                     Err(e) => log::error!("a further run() of the camera does nothing: {e}"),
                 }
@@ -489,7 +490,7 @@ impl Camera {
             let udp = lock(&shared.udp).take();
             let mut driver = Driver::new(shared.clone(), udp);
             let drives = poll_fn(|cx| driver.poll(cx));
-            zip(zip(Apart::new(served), Apart::new(connected)), Apart::new(drives)).await;
+            zip(zip(OwnWaker::new(served), OwnWaker::new(connected)), OwnWaker::new(drives)).await;
             drop(running);
         }
     }

@@ -9,7 +9,7 @@ use futures_lite::Stream;
 
 use super::shared::Shared;
 use crate::media::sink::FrameEvent;
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 
 /// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while this
 /// exists; dropping it stops streams that nobody else uses. It ends when the camera ends, or when the source fails for
@@ -17,11 +17,11 @@ use crate::net::frames::Outbox;
 pub struct Frames {
     shared: Weak<Shared>,
     id: u64,
-    outbox: Arc<Outbox>,
+    outbox: Arc<FrameOutbox>,
 }
 
 impl Frames {
-    pub(super) fn new(shared: Weak<Shared>, id: u64, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(shared: Weak<Shared>, id: u64, outbox: Arc<FrameOutbox>) -> Self {
         Frames { shared, id, outbox }
     }
 }

@@ -21,8 +21,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) mod address_changes;
 #[cfg(feature = "udp")]
 pub(crate) mod addresses;
-#[cfg(feature = "camera")]
-pub(crate) mod apart;
 #[cfg(feature = "calls")]
 pub(crate) mod channel;
 #[cfg(feature = "client")]
@@ -32,13 +30,15 @@ pub(crate) mod event_loop;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(any(feature = "camera", feature = "calls"))]
-pub(crate) mod frames;
+pub(crate) mod frame_outbox;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
 #[cfg(feature = "server")]
 mod network;
+#[cfg(feature = "camera")]
+pub(crate) mod own_waker;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "server")]

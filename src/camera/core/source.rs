@@ -14,7 +14,7 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Format, Frame, StreamInfo, VideoFormat};
-use crate::net::frames::Outbox;
+use crate::net::frame_outbox::FrameOutbox;
 
 impl CameraCore {
     /// Delivers frames of these codecs to the outbox from now on; without codecs, those of the best video and the audio.
@@ -22,7 +22,7 @@ impl CameraCore {
         &mut self,
         id: u64,
         codecs: Vec<Codec>,
-        outbox: Arc<Outbox>,
+        outbox: Arc<FrameOutbox>,
         now: Instant,
     ) {
         if self.over {

@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn who_takes_frames_runs_the_source_as_a_viewer_does() {
-    use crate::net::frames::Outbox;
+    use crate::net::frame_outbox::FrameOutbox;
 
     let mut world = World::new(4, true);
-    world.core.take_frames(1, vec![], Outbox::new(2), world.now);
+    world.core.take_frames(1, vec![], FrameOutbox::new(2), world.now);
     world.drain();
     assert_eq!(world.produced, [BOTH]);
-    world.core.take_frames(2, vec![Codec::Vp8], Outbox::new(2), world.now);
+    world.core.take_frames(2, vec![Codec::Vp8], FrameOutbox::new(2), world.now);
     world.drain();
     assert_eq!(world.produced[1..], [[VIDEO_H264, VIDEO_VP8, AUDIO_OPUS]]);
     world.core.drop_frames(1, world.now);
@@ -22,10 +22,10 @@ fn who_takes_frames_runs_the_source_as_a_viewer_does() {
 
 #[test]
 fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
-    use crate::net::frames::Outbox;
+    use crate::net::frame_outbox::FrameOutbox;
 
     let mut world = World::new(4, true);
-    world.core.take_frames(1, vec![Codec::H264], Outbox::new(3), world.now);
+    world.core.take_frames(1, vec![Codec::H264], FrameOutbox::new(3), world.now);
     world.drain();
     for number in 0..4 {
         world.frame(VIDEO_H264, Codec::H264, number == 0);
@@ -43,10 +43,10 @@ fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
 
 #[test]
 fn a_source_that_gave_up_ends_frames_and_snapshots() {
-    use crate::net::frames::Outbox;
+    use crate::net::frame_outbox::FrameOutbox;
 
     let mut world = World::with_jpeg();
-    world.core.take_frames(1, vec![], Outbox::new(2), world.now);
+    world.core.take_frames(1, vec![], FrameOutbox::new(2), world.now);
     let slot = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.input(Input::Source(SourceEvent::GaveUp));

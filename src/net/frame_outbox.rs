@@ -8,7 +8,7 @@ use crate::media::{Frame, StreamInfo};
 use crate::net::lock;
 
 /// Between the driver and the reader. Never waits.
-pub(crate) struct Outbox(Mutex<State>);
+pub(crate) struct FrameOutbox(Mutex<State>);
 
 struct State {
     queue: ReaderQueue,
@@ -16,10 +16,10 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Outbox {
-    pub(crate) fn new(capacity: usize) -> Arc<Outbox> {
+impl FrameOutbox {
+    pub(crate) fn new(capacity: usize) -> Arc<FrameOutbox> {
         let queue = ReaderQueue::new(capacity);
-        Arc::new(Outbox(Mutex::new(State { queue, ended: false, waker: None })))
+        Arc::new(FrameOutbox(Mutex::new(State { queue, ended: false, waker: None })))
     }
 
     /// Returns false if a key frame is needed.
