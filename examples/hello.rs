@@ -4,7 +4,7 @@
 
 use symple::Client;
 use symple::client::{Config, Event};
-use symple::proto::{Draft, Kind, Token};
+use symple::proto::{Draft, MessageKind, Token};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Event::Ended { why } => println!("ended: {why}"),
         Event::PeerAdded { peer } => {
             println!("{} is here", peer.user);
-            let hello = Draft::new(Kind::Message).to(peer.address().as_str()).data("hello");
+            let hello = Draft::new(MessageKind::Message).to(peer.address().as_str()).data("hello");
             if let Err(e) = handle.send(hello) {
                 eprintln!("not sent: {e}");
             }

@@ -14,7 +14,7 @@ use std::io::BufRead;
 use serde_json::Value;
 use symple::Client;
 use symple::client::{Config, Event, RequestError};
-use symple::proto::{Draft, Kind, Status, Token};
+use symple::proto::{Draft, MessageKind, Status, Token};
 use tokio::sync::mpsc;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -96,7 +96,7 @@ async fn obey(client: Client, line: String) {
         }
         ["say", to, ..] => {
             let text = line.splitn(3, ' ').nth(2).unwrap_or_default();
-            match client.deliver(Draft::new(Kind::Message).to(to).data(text)).await {
+            match client.deliver(Draft::new(MessageKind::Message).to(to).data(text)).await {
                 Ok(count) => println!("{count} got it"),
                 Err(error) => println!("not delivered ({}): {error}", error.code()),
             }

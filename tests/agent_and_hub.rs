@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use symple::client::{self, Agent, CommandError, End};
-use symple::proto::{Draft, Kind, Status};
+use symple::proto::{Draft, MessageKind, Status};
 use symple::server::{self, ConnId, Hub, Transmit, Verdict};
 
 struct Side {
@@ -333,7 +333,7 @@ fn a_flood_arrives_completely_and_in_order() {
     world.take_events("bob");
     for n in 0..3000 {
         let (alice, now) = world.agent("alice");
-        alice.send(Draft::new(Kind::Message).to("bob").data(&n), now).expect("fits");
+        alice.send(Draft::new(MessageKind::Message).to("bob").data(&n), now).expect("fits");
     }
     world.run(secs(60));
     let got = world.take_events("bob");

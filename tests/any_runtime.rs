@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use symple::client::{Config, Event};
 use symple::net::ServerConfig;
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, MessageKind};
 use symple::{Client, Server};
 
 /// Far longer than anything here takes; a timeout, not a measurement.
@@ -41,13 +41,13 @@ fn scenario(mut spawn: impl FnMut(Task)) {
         |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "inside"),
     );
 
-    alice.send(Draft::new(Kind::Message).to("bob").data("direct")).expect("online");
+    alice.send(Draft::new(MessageKind::Message).to("bob").data("direct")).expect("online");
     let direct = |e: &Event| matches!(e, Event::Message { message: m } if m.data::<String>().is_ok_and(|d| d == "direct"));
     let got = wait(&heard_bob, "a direct message", direct);
     let Event::Message { message: got } = got else { unreachable!("just matched") };
     assert_eq!(got.from().map(|f| f.user()), Some("alice"));
 
-    bob.send(Draft::new(Kind::Event).to("team").with("name", "tick")).expect("online");
+    bob.send(Draft::new(MessageKind::Event).to("team").with("name", "tick")).expect("online");
     let tick = |e: &Event| matches!(e, Event::Message { message: m } if m.raw("name") == Some("\"tick\""));
     wait(&heard_alice, "a room message outside", tick);
     wait(&heard_inside, "a room message inside", tick);
@@ -183,7 +183,7 @@ fn the_last_messages_of_an_in_process_peer_arrive() {
     let runs = futures_lite::future::zip(server.run(), clients);
     let running = std::thread::spawn(move || smol::block_on(runs));
     wait(&heard_alice, "bob", |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"));
-    alice.send(Draft::new(Kind::Message).to("bob").data("goodbye")).expect("online");
+    alice.send(Draft::new(MessageKind::Message).to("bob").data("goodbye")).expect("online");
     alice.close();
     wait(&heard_bob, "the goodbye", |e| matches!(e, Event::Message { .. }));
     bob.close();

@@ -13,7 +13,7 @@ use futures_lite::{Stream, StreamExt};
 use serde_json::json;
 use symple::client::{Config, Event, RequestError};
 use symple::net::{ClientEvent, Events, ServerConfig};
-use symple::proto::{Draft, Kind, Status};
+use symple::proto::{Draft, MessageKind, Status};
 use symple::{Client, Server};
 
 /// Far longer than anything here takes; a timeout, not a measurement.
@@ -70,7 +70,7 @@ async fn application(server: Server, camera: Client, alice: Client, mut events: 
     let nobody = alice.request("nobody", "lens", "zoom", &1).await.expect_err("nobody");
     assert_eq!(nobody.code(), "nobody-there");
 
-    let chat = |to: &str| Draft::new(Kind::Message).to(to).data("hi");
+    let chat = |to: &str| Draft::new(MessageKind::Message).to(to).data("hi");
     assert_eq!(alice.deliver(chat("camera")).await, Ok(1));
     assert_eq!(alice.deliver(chat("nobody")).await, Err(RequestError::NobodyThere));
 
@@ -162,7 +162,7 @@ fn awaited_replies_end_when_the_driver_is_dropped() {
         let mut run = Box::pin(alice.run());
         or(&mut run, meet(&mut events)).await;
         let reply = Box::pin(alice.request("camera", "lens", "zoom", &11));
-        let delivery = Box::pin(alice.deliver(Draft::new(Kind::Message).to("camera")));
+        let delivery = Box::pin(alice.deliver(Draft::new(MessageKind::Message).to("camera")));
         let [mut reply, mut delivery]: [Pin<Box<dyn Future<Output = &str>>>; 2] = [
             Box::pin(async { reply.await.expect_err("no reply").code() }),
             Box::pin(async { delivery.await.expect_err("no receipt").code() }),

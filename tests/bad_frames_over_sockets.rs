@@ -10,7 +10,7 @@ use std::time::Duration;
 use symple::client::{Config, Event};
 use symple::net::http::Response;
 use symple::net::{Origins, ServerConfig};
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, MessageKind};
 use symple::{Client, Server};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
@@ -117,7 +117,9 @@ impl Bystanders {
     }
 
     fn still_talk(&self, about: &str) {
-        self.alice.send(Draft::new(Kind::Message).to("bob").data(about)).expect("alice is still online");
+        self.alice
+            .send(Draft::new(MessageKind::Message).to("bob").data(about))
+            .expect("alice is still online");
         self.wait(|e| match e {
             Event::Offline { reason, .. } => panic!("bob was affected: {reason}"),
             Event::Message { message: m } => m.data::<String>().is_ok_and(|d| d == about),
@@ -334,7 +336,7 @@ fn a_stopped_reader_is_closed_and_the_others_do_not_wait() {
     let mut sent = 0;
     // Its socket's buffers and its queue take some MB; then it is closed, and announced as offline.
     let gone = loop {
-        match others.alice.send(Draft::new(Kind::Message).to("team").data(&"x".repeat(200_000))) {
+        match others.alice.send(Draft::new(MessageKind::Message).to("team").data(&"x".repeat(200_000))) {
             Ok(_) => sent += 1,
             Err(symple::client::SendError::Full) => std::thread::yield_now(),
             Err(e) => panic!("{e}"),

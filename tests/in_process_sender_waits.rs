@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use symple::Server;
 use symple::client::{Config, Event, SendError};
 use symple::net::ServerConfig;
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, MessageKind};
 use tungstenite::Message;
 
 const BODY: usize = 100_000;
@@ -55,7 +55,7 @@ fn an_in_process_peer_waits_for_a_slow_reader() {
 
     // Nobody reads.
     let body = "x".repeat(BODY);
-    let draft = |n: usize| Draft::new(Kind::Message).to("bob").with("n", &n).with("body", &body);
+    let draft = |n: usize| Draft::new(MessageKind::Message).to("bob").with("n", &n).with("body", &body);
     let sent = (0..MESSAGES).find(|n| match inside.send(draft(*n)) {
         Ok(_) => false,
         Err(error) => error == SendError::Full,
@@ -102,7 +102,7 @@ fn waiting_for_room_ends_when_the_driver_is_dropped() {
         _ = (serve.as_mut().poll(cx), run.as_mut().poll(cx));
         if told.try_recv().is_ok() { Poll::Ready(()) } else { Poll::Pending }
     }));
-    let draft = || Draft::new(Kind::Message).to("nobody").with("body", &"x".repeat(1000));
+    let draft = || Draft::new(MessageKind::Message).to("nobody").with("body", &"x".repeat(1000));
     while inside.send(draft()).is_ok() {}
     let mut room = Box::pin(inside.room_to_send());
     let woken = Arc::new(Woken::default());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use media::{ALL, BoardFile, H264, Watched, burned, decoded, open, settings};
 use symple::media::adapt::ladder::Quality;
 use symple::media::frame::jpeg;
-use symple::media::frame::queue::{FrameQueue, Pushed};
+use symple::media::frame::queue::{Enqueued, FrameQueue};
 use symple::media::frame::sps::{Sps, is_idr, nal_units};
 use symple::media::source::gst::CaptureSettings;
 use symple::media::source::{Command, SourceEvent};
@@ -261,7 +261,7 @@ fn a_full_queue_drops_frames_until_the_next_key_frame() {
     }
     assert!(pushed >= 8 && queue.pop().is_none(), "no key frame, nothing to decode");
     watched.request_key_frame(Codec::H264);
-    while queue.push(watched.frame(Codec::H264)) == Pushed::NeedsKeyFrame {}
+    while queue.push(watched.frame(Codec::H264)) == Enqueued::NeedsKeyFrame {}
     assert!(queue.pop().is_some_and(|frame| frame.key));
 }
 

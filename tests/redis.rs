@@ -19,11 +19,11 @@ use futures_lite::future::block_on;
 use symple::client::Event;
 use symple::net::ServerConfig;
 use symple::net::redis::{Emitter, RedisConfig, Session, Sessions};
-use symple::proto::{Draft, Kind, Status};
+use symple::proto::{Draft, MessageKind, Status};
 use world::{Peer, World, config, wait_for};
 
 fn say(to: &str, data: &str) -> Draft {
-    Draft::new(Kind::Message).to(to).data(data)
+    Draft::new(MessageKind::Message).to(to).data(data)
 }
 
 #[test]
@@ -40,8 +40,11 @@ fn peers_of_three_instances_behave_like_those_of_one() {
         alice.client.send(say(to, &format!("{n}"))).expect("online");
     }
     alice.client.send(say(&bob.address(), "2")).expect("online");
-    alice.client.send(Draft::new(Kind::Message).to_all(&["bob", "carol", "team"]).data("3")).expect("online");
-    alice.client.send(Draft::new(Kind::Message).data("4")).expect("online");
+    alice
+        .client
+        .send(Draft::new(MessageKind::Message).to_all(&["bob", "carol", "team"]).data("3"))
+        .expect("online");
+    alice.client.send(Draft::new(MessageKind::Message).data("4")).expect("online");
     assert_eq!(bob.hear(5), ["0", "1", "2", "3", "4"]);
     assert_eq!(carol.hear(3), ["1", "3", "4"]);
 

@@ -11,7 +11,7 @@ use smol::Executor;
 use symple::Client;
 use symple::call::body::{Candidate, Description};
 use symple::client::{Config, Event};
-use symple::proto::{Draft, Kind, Message};
+use symple::proto::{Draft, Message, MessageKind};
 
 use crate::clock::{self, Nanos};
 use crate::wake::Wake;
@@ -116,7 +116,9 @@ impl Caller {
                 self.desk.put(self.viewer, News::Calling(clock::now()));
                 self.send("call:init", &json!({}));
             }
-            Event::Message { message } if *message.kind() == Kind::Message => self.handle_message(&message),
+            Event::Message { message } if *message.kind() == MessageKind::Message => {
+                self.handle_message(&message)
+            }
             Event::Ended { .. } => {}
             Event::Offline { reason, .. } => eprintln!("viewer {} is offline: {reason}", self.viewer),
             _ => {}
@@ -146,7 +148,7 @@ impl Caller {
     }
 
     fn send(&self, subtype: &str, data: &serde_json::Value) {
-        let draft = Draft::new(Kind::Message).to(CAMERA).subtype(subtype).data(data);
+        let draft = Draft::new(MessageKind::Message).to(CAMERA).subtype(subtype).data(data);
         if let Err(e) = self.client.send(draft) {
             eprintln!("viewer {} cannot send {subtype}: {e}", self.viewer);
         }

@@ -7,7 +7,7 @@ use super::offers::Offers;
 #[cfg(feature = "calls")]
 use super::renegotiation::Renegotiation;
 use super::seat::{AnswerPolicy, Caller, Seat};
-use super::{Config, Event, Input, Output, Whence};
+use super::{CoreConfig, Event, Input, Output, Whence};
 use crate::call::body::{Candidate, End, EndReason};
 use crate::call::{self, CallError, CallId, Calls};
 use crate::media::StreamId;
@@ -47,7 +47,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// No calls yet, and signalling assumed to be connected.
-    pub(crate) fn new(config: Config, now: Instant) -> Self {
+    pub(crate) fn new(config: CoreConfig, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
         let calls =

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use crate::media::frame::queue::{FrameQueue, Pushed};
+use crate::media::frame::queue::{Enqueued, FrameQueue};
 use crate::media::source::{Command, Source, SourceEvent};
 use crate::media::{Frame, StreamId, StreamInfo};
 use crate::net::lock;
@@ -69,7 +69,7 @@ impl Inbox {
         match event {
             SourceEvent::Frame(frame) => {
                 let stream = frame.stream;
-                if self.frames.push(frame) == Pushed::NeedsKeyFrame {
+                if self.frames.push(frame) == Enqueued::NeedsKeyFrame {
                     (self.tell)(Some(stream));
                 }
             }

@@ -18,7 +18,7 @@ use super::incoming::Incoming;
 use super::seat::AnswerPolicy;
 use super::shared::{MAX_WAITING, Shared};
 use super::wish::Wish;
-use super::{Config, answers_everybody};
+use super::{CoreConfig, answers_everybody};
 use crate::Client;
 use crate::call::{CallError, RateLimit};
 use crate::media::Kind;
@@ -35,7 +35,7 @@ const MAX_CALLS: usize = 64;
 /// Where [`Calling`] sends and receives media.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct Config {
     /// The UDP address for media. The default is any port on every address.
     pub listen: SocketAddr,
     /// The public address of that port, if it is behind a port forward; port 0 stands for the same port. Not needed to
@@ -43,9 +43,9 @@ pub struct Settings {
     pub advertise: Option<SocketAddr>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { listen: (Ipv4Addr::UNSPECIFIED, 0).into(), advertise: None }
+impl Default for Config {
+    fn default() -> Config {
+        Config { listen: (Ipv4Addr::UNSPECIFIED, 0).into(), advertise: None }
     }
 }
 
@@ -154,13 +154,13 @@ pub struct Calling {
 }
 
 impl Calling {
-    /// Calls by way of this client, with default settings: the UDP port is any.
+    /// Calls by way of this client, with the default configuration: the UDP port is any.
     ///
     /// # Errors
     ///
     /// No UDP port can be opened.
     pub fn new(client: &Client) -> io::Result<Calling> {
-        Calling::with(client, &Settings::default())
+        Calling::with(client, &Config::default())
     }
 
     /// Calls by way of this client.
@@ -168,9 +168,9 @@ impl Calling {
     /// # Errors
     ///
     /// The UDP port is in use, or not permitted.
-    pub fn with(client: &Client, settings: &Settings) -> io::Result<Calling> {
-        let udp = Udp::bind(settings.listen)?;
-        let candidates = udp.local_candidates(settings.advertise)?;
+    pub fn with(client: &Client, config: &Config) -> io::Result<Calling> {
+        let udp = Udp::bind(config.listen)?;
+        let candidates = udp.local_candidates(config.advertise)?;
         let bitrates = feeding::limits();
         let rtc = rtc::Config {
             candidates,
@@ -180,7 +180,7 @@ impl Calling {
             audio_packet: Duration::ZERO,
             ..rtc::Config::default()
         };
-        let config = Config {
+        let core = CoreConfig {
             rtc,
             streams: vec![],
             answer: AnswerPolicy::Ask,
@@ -193,11 +193,11 @@ impl Calling {
             incoming: Mutex::new(None),
             feeder: Mutex::new(None),
             feeding: Mutex::new(Feeding::default()),
-            core: Mutex::new(Core::new(config, time::now())),
+            core: Mutex::new(Core::new(core, time::now())),
             client: client.clone(),
             changed: Signal::default(),
             udp: Mutex::new(Some(udp)),
-            advertise: settings.advertise,
+            advertise: config.advertise,
             ran: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });

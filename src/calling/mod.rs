@@ -77,7 +77,7 @@ pub use self::conversation::Conversation;
 #[cfg(feature = "camera")]
 pub(crate) use self::core::Core;
 #[cfg(feature = "calls")]
-pub use self::handle::{Call, Calling, Settings};
+pub use self::handle::{Call, Calling, Config};
 #[cfg(feature = "calls")]
 pub use self::incoming::{Incoming, IncomingCall};
 #[cfg(feature = "camera")]
@@ -99,7 +99,7 @@ use crate::rtc::ShardId;
 use crate::rtc::{self, Path};
 
 /// The configuration.
-pub(crate) struct Config {
+pub(crate) struct CoreConfig {
     pub rtc: rtc::Config,
     /// The streams that can be sent.
     pub streams: Vec<StreamInfo>,

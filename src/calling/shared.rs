@@ -20,7 +20,7 @@ use crate::media::{Frame, StreamId, StreamInfo};
 use crate::net::channel::Sender;
 use crate::net::udp::Udp;
 use crate::net::{Signal, lock, random_id, time};
-use crate::proto::{Address, Draft, Kind, Message};
+use crate::proto::{Address, Draft, Message, MessageKind};
 use crate::rtc::Directions;
 
 /// Incoming calls that wait for the program; further ones get `busy`.
@@ -81,7 +81,7 @@ impl Shared {
 
     fn message(&self, message: &Message) {
         let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
-        if *message.kind() != Kind::Message || !subtype.starts_with("call:") {
+        if *message.kind() != MessageKind::Message || !subtype.starts_with("call:") {
             return;
         }
         let call: Option<String> = message.get("call").ok().flatten();
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     pub(super) fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {
-        let mut draft = Draft::new(Kind::Message).to(to).subtype(subtype);
+        let mut draft = Draft::new(MessageKind::Message).to(to).subtype(subtype);
         if let Some(call) = call {
             draft = draft.with("call", call);
         }

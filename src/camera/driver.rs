@@ -20,7 +20,7 @@ use crate::net::event_loop::{self, Turn};
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
-use crate::proto::{Draft, Kind};
+use crate::proto::{Draft, MessageKind};
 
 /// How long a shutdown waits for goodbyes and for the source to close: who embeds a camera gives it a second in all.
 const LAST_GOODBYE: Duration = Duration::from_millis(700);
@@ -281,7 +281,7 @@ impl Driver {
 
     /// Sends a viewer an event.
     fn tell(&self, to: &str, name: &str, data: &Value) {
-        let draft = Draft::new(Kind::Event).to(to).with("name", name).with("data", data);
+        let draft = Draft::new(MessageKind::Event).to(to).with("name", name).with("data", data);
         if let Err(e) = self.shared.client.send(draft) {
             log::debug!("a viewer does not get the event {name}: {e}");
         }
@@ -296,7 +296,7 @@ impl Driver {
     }
 
     fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {
-        let mut draft = Draft::new(Kind::Message).to(to).subtype(subtype);
+        let mut draft = Draft::new(MessageKind::Message).to(to).subtype(subtype);
         if let Some(call) = call {
             draft = draft.with("call", call);
         }

@@ -21,7 +21,7 @@ use crate::media::source::controls::Value;
 use crate::media::source::{Command, RequestId};
 use crate::net::udp::Udp;
 use crate::net::{Outlet, lock, time};
-use crate::proto::{Kind, Message, Object, Peer};
+use crate::proto::{Message, MessageKind, Object, Peer};
 use crate::{Client, Server};
 
 pub(super) struct Shared {
@@ -231,5 +231,5 @@ impl SiteData for Mutex<Weak<Shared>> {
 }
 
 fn is_call(message: &Message) -> bool {
-    *message.kind() == Kind::Message && message.subtype().is_some_and(|s| s.starts_with("call:"))
+    *message.kind() == MessageKind::Message && message.subtype().is_some_and(|s| s.starts_with("call:"))
 }

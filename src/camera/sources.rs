@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::media::StreamId;
-use crate::media::frame::queue::{FrameQueue, Pushed};
+use crate::media::frame::queue::{Enqueued, FrameQueue};
 use crate::media::source::{Source, SourceEvent};
 use crate::net::{Signal, lock};
 
@@ -77,7 +77,7 @@ impl Inbox {
         match event {
             SourceEvent::Frame(frame) => {
                 let (stream, video) = (frame.stream, frame.codec.is_video());
-                if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
+                if self.frames.push(frame) == Enqueued::NeedsKeyFrame && video {
                     lock(&self.torn).insert(stream);
                     self.changed.notify();
                 }

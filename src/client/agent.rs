@@ -12,7 +12,7 @@ use super::rooms::RoomChoices;
 use super::roster::Roster;
 use super::{AnswerId, CommandError, Config, End, Event, Input, Output, RequestError, SendError};
 use crate::limit::{Bucket, Buckets, RateKey, RateLimit};
-use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
+use crate::proto::{Address, CloseCode, Draft, MessageKind, Peer};
 
 /// A session that lasted this long was stable: the waits start from the shortest again. It equals the time
 /// after which a server closes a connection that stays over its rate, so a client in such a loop slows down.
@@ -212,7 +212,7 @@ impl Agent {
             while let Some(frame) = self.next_frame() {
                 self.outputs.push_back(Output::Send(frame));
             }
-            self.outputs.push_back(Output::Send(Draft::new(Kind::Close).finish()));
+            self.outputs.push_back(Output::Send(Draft::new(MessageKind::Close).finish()));
         }
         if self.state() != State::Ended {
             self.end(End::Closed);

@@ -13,7 +13,7 @@ use super::roster::Change;
 use super::{Agent, CommandError, End, Event, RequestError};
 use crate::limit::{Bucket, RateKey, RateLimit};
 use crate::proto::{
-    Address, CloseCode, Draft, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, valid_room,
+    Address, CloseCode, Draft, Message, MessageKind, Object, PRESENCE_BATCH, Peer, Status, valid_room,
 };
 
 /// The most rooms accepted from a server: far more than any server allows a session.
@@ -53,21 +53,21 @@ impl Agent {
         };
         let online = matches!(self.stage, Stage::Online(_));
         match message.kind() {
-            Kind::Welcome if !online => self.welcome(&message),
-            Kind::Error if !online => {
+            MessageKind::Welcome if !online => self.welcome(&message),
+            MessageKind::Error if !online => {
                 let (status, words) = error_of(&message);
                 self.refused(status, words);
             }
             // Some servers announce that they are ready; other frames have no meaning yet.
             _ if !online => log::debug!("ignoring a frame before welcome"),
-            Kind::Welcome => log::debug!("ignoring a second welcome"),
-            Kind::Error => self.server_error(&message),
-            Kind::JoinOk => self.room_answer(&message, true),
-            Kind::LeaveOk => self.room_answer(&message, false),
-            Kind::Presence => self.presence_came(&message),
-            Kind::Other(kind) if **kind == *PRESENCE_BATCH => self.presences_came(message),
-            Kind::Receipt => self.receipt(&message),
-            Kind::Command => self.command_came(message),
+            MessageKind::Welcome => log::debug!("ignoring a second welcome"),
+            MessageKind::Error => self.server_error(&message),
+            MessageKind::JoinOk => self.room_answer(&message, true),
+            MessageKind::LeaveOk => self.room_answer(&message, false),
+            MessageKind::Presence => self.presence_came(&message),
+            MessageKind::Other(kind) if **kind == *PRESENCE_BATCH => self.presences_came(message),
+            MessageKind::Receipt => self.receipt(&message),
+            MessageKind::Command => self.command_came(message),
             _ => self.event(Event::Message { message }),
         }
     }
@@ -115,7 +115,9 @@ impl Agent {
         // a different one.
         let missing = self.wishes.wanted().filter(|room| *room == peer.user || !rooms.contains(*room));
         let spare = self.wishes.unwanted().filter(|room| rooms.contains(*room));
-        for (kind, room) in missing.map(|r| (Kind::Join, r)).chain(spare.map(|r| (Kind::Leave, r))) {
+        for (kind, room) in
+            missing.map(|r| (MessageKind::Join, r)).chain(spare.map(|r| (MessageKind::Leave, r)))
+        {
             session.note_asked(room);
             session.outbox.push(Draft::new(kind).with("room", room).finish(), None);
         }
@@ -214,7 +216,7 @@ impl Agent {
         };
         for raw in batch {
             match Message::parse(raw.get()) {
-                Ok(presence) if *presence.kind() == Kind::Presence => self.presence_came(&presence),
+                Ok(presence) if *presence.kind() == MessageKind::Presence => self.presence_came(&presence),
                 _ => log::debug!("ignoring a batch entry that is not a presence"),
             }
         }

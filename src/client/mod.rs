@@ -20,7 +20,7 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //! use symple::client::{Agent, Config, Event, Input, Output, State};
-//! use symple::proto::{CloseCode, Draft, Kind};
+//! use symple::proto::{CloseCode, Draft, MessageKind};
 //!
 //! fn drain(agent: &mut Agent) -> Vec<Output> {
 //!     std::iter::from_fn(|| Some(agent.poll_output()).filter(|o| !matches!(o, Output::Timeout(_)))).collect()
@@ -46,7 +46,7 @@
 //! let out = drain(&mut agent);
 //! assert!(matches!(&out[0], Output::Event(Event::Online { rooms, .. }) if rooms == &["alice"]));
 //! assert!(matches!(&out[1], Output::Send(text) if text.contains("\"probe\":true")));
-//! agent.send(Draft::new(Kind::Message).to("bob").data("hello"), now)?;
+//! agent.send(Draft::new(MessageKind::Message).to("bob").data("hello"), now)?;
 //! assert!(matches!(&drain(&mut agent)[..], [Output::Send(_)]));
 //!
 //! // The connection breaks: wait, then dial again.

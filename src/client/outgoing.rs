@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::agent::{Stage, later};
 use super::{Agent, AnswerId, CommandId, RequestError, SendError, State};
-use crate::proto::{Draft, Head, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, Target, To, Token};
+use crate::proto::{
+    Draft, Head, Message, MessageKind, Object, PRESENCE_BATCH, Peer, Status, Target, To, Token,
+};
 
 /// A client that takes smaller frames asks for no batches. Twice the largest batch of our own server.
 const LARGEST_BATCH: usize = 64 << 10;
@@ -46,10 +48,12 @@ impl Agent {
         let mut frame = draft.finish();
         let head = Head::parse(&frame).map_err(|e| SendError::Invalid { reason: e.to_string() })?;
         let invalid = |why: &str| Err(SendError::Invalid { reason: why.into() });
-        match Kind::from(&*head.kind) {
-            Kind::Join | Kind::Leave => return invalid("rooms are joined and left by join() and leave()"),
-            Kind::Close => return invalid("close() closes"),
-            kind if kind.is_routed() || matches!(kind, Kind::Other(_)) => {}
+        match MessageKind::from(&*head.kind) {
+            MessageKind::Join | MessageKind::Leave => {
+                return invalid("rooms are joined and left by join() and leave()");
+            }
+            MessageKind::Close => return invalid("close() closes"),
+            kind if kind.is_routed() || matches!(kind, MessageKind::Other(_)) => {}
             _ => return invalid("its \"type\" is none that a client sends"),
         }
         let session = match head.to() {
@@ -96,7 +100,8 @@ impl Agent {
             return Err(SendError::TooManyCommands);
         }
         // The receipt tells at once that nobody is there; servers that know none pass the member on.
-        let draft = Draft::new(Kind::Command).to(to).with("node", node).with("action", action).data(data);
+        let draft =
+            Draft::new(MessageKind::Command).to(to).with("node", node).with("action", action).data(data);
         let wire_id = self.send(draft.with("receipt", &true), now)?;
         Ok(self.commands.add(wire_id, to, later(now, self.config.command_timeout)))
     }
@@ -165,7 +170,7 @@ impl Agent {
         let Some(from) = command.from() else {
             return Err(SendError::Invalid { reason: "the command that it answers has no sender".into() });
         };
-        let mut draft = Draft::new(Kind::Command).to(from.as_str());
+        let mut draft = Draft::new(MessageKind::Command).to(from.as_str());
         for member in ["id", "node", "action"] {
             if let Some(raw) = command.raw(member) {
                 draft = draft.raw(member, raw);
@@ -181,7 +186,7 @@ impl Agent {
     pub fn join(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
         self.tick(now);
         self.wishes.join(room)?;
-        self.ask_room(Kind::Join, room)
+        self.ask_room(MessageKind::Join, room)
     }
 
     /// Leaves a room, now and after every reconnect.
@@ -190,7 +195,7 @@ impl Agent {
     pub fn leave(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
         self.tick(now);
         self.wishes.leave(room)?;
-        self.ask_room(Kind::Leave, room)
+        self.ask_room(MessageKind::Leave, room)
     }
 
     /// Merges `data` into what others are told of us, and tells them; offline, at the next `welcome`.
@@ -242,7 +247,7 @@ impl Agent {
     }
 
     /// Offline the wish alone is enough.
-    fn ask_room(&mut self, kind: Kind, room: &str) -> Result<(), SendError> {
+    fn ask_room(&mut self, kind: MessageKind, room: &str) -> Result<(), SendError> {
         if self.state() != State::Online {
             return Ok(());
         }
@@ -254,7 +259,7 @@ impl Agent {
     }
 
     pub(super) fn auth(&self) -> String {
-        let mut draft = Draft::new(Kind::Auth).with("user", &self.config.user);
+        let mut draft = Draft::new(MessageKind::Auth).with("user", &self.config.user);
         if let Some(name) = &self.config.name {
             draft = draft.with("name", name);
         }
@@ -276,7 +281,7 @@ impl Agent {
 
     /// Our presence, whole: a server or a client of another make may know nothing of us yet.
     pub(super) fn presence(&mut self, to: Option<&str>, probe: bool) -> String {
-        let mut draft = Draft::new(Kind::Presence).id(&self.random.id());
+        let mut draft = Draft::new(MessageKind::Presence).id(&self.random.id());
         if let Some(to) = to {
             draft = draft.to(to);
         }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::bytes::Bytes;
 use crate::call::body::{Candidate, Description, End, EndReason};
 use crate::proto::{
-    Address, Head, Kind, Malformed, Message, Object, Peer, Target, To, presence as merged, stamped, walk,
+    Address, Head, Malformed, Message, MessageKind, Object, Peer, Target, To, presence as merged, stamped,
+    walk,
 };
 
 const FROM: &str = "alice|9f";
@@ -40,7 +41,7 @@ pub fn head(data: &[u8]) {
     let message = Message::parse(text).expect("a frame with a head is a message");
     assert_eq!(message.as_str(), text);
     assert_eq!(message.kind().as_str(), &*head.kind);
-    assert_eq!(Kind::from(&*head.kind).as_str(), &*head.kind);
+    assert_eq!(MessageKind::from(&*head.kind).as_str(), &*head.kind);
     let value = match judged {
         Ok(value) => value,
         Err(known) => return assert!(known, "a head was parsed from invalid JSON: {text}"),

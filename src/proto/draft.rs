@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Kind;
+use super::MessageKind;
 
 /// Writes a message member by member, in the order of the calls.
 ///
 /// ```
-/// use symple::proto::{Draft, Kind};
-/// let text = Draft::new(Kind::Message).to("bob").subtype("chat").data(&"hello").finish();
+/// use symple::proto::{Draft, MessageKind};
+/// let text = Draft::new(MessageKind::Message).to("bob").subtype("chat").data(&"hello").finish();
 /// assert_eq!(text, r#"{"type":"message","to":"bob","subtype":"chat","data":"hello"}"#);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Draft {
 
 impl Draft {
     /// Begins a message.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: MessageKind) -> Self {
         Draft { text: format!("{{\"type\":{}", Value::from(kind.as_str())) }
     }
 

@@ -9,7 +9,7 @@ use super::{Address, Status};
 
 /// The `type` of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// Application data, including calls.
     Message,
     /// A peer's presence.
@@ -40,55 +40,58 @@ pub enum Kind {
     Other(Box<str>),
 }
 
-impl Kind {
+impl MessageKind {
     /// The spelling on the wire.
     pub fn as_str(&self) -> &str {
         match self {
-            Kind::Message => "message",
-            Kind::Presence => "presence",
-            Kind::Command => "command",
-            Kind::Event => "event",
-            Kind::Auth => "auth",
-            Kind::Join => "join",
-            Kind::Leave => "leave",
-            Kind::Close => "close",
-            Kind::Welcome => "welcome",
-            Kind::Error => "error",
-            Kind::JoinOk => "join:ok",
-            Kind::LeaveOk => "leave:ok",
-            Kind::Receipt => "receipt",
-            Kind::Other(other) => other,
+            MessageKind::Message => "message",
+            MessageKind::Presence => "presence",
+            MessageKind::Command => "command",
+            MessageKind::Event => "event",
+            MessageKind::Auth => "auth",
+            MessageKind::Join => "join",
+            MessageKind::Leave => "leave",
+            MessageKind::Close => "close",
+            MessageKind::Welcome => "welcome",
+            MessageKind::Error => "error",
+            MessageKind::JoinOk => "join:ok",
+            MessageKind::LeaveOk => "leave:ok",
+            MessageKind::Receipt => "receipt",
+            MessageKind::Other(other) => other,
         }
     }
 
     /// Whether servers forward it from peer to peer.
     pub fn is_routed(&self) -> bool {
-        matches!(self, Kind::Message | Kind::Presence | Kind::Command | Kind::Event)
+        matches!(
+            self,
+            MessageKind::Message | MessageKind::Presence | MessageKind::Command | MessageKind::Event
+        )
     }
 }
 
-impl From<&str> for Kind {
+impl From<&str> for MessageKind {
     fn from(text: &str) -> Self {
         match text {
-            "message" => Kind::Message,
-            "presence" => Kind::Presence,
-            "command" => Kind::Command,
-            "event" => Kind::Event,
-            "auth" => Kind::Auth,
-            "join" => Kind::Join,
-            "leave" => Kind::Leave,
-            "close" => Kind::Close,
-            "welcome" => Kind::Welcome,
-            "error" => Kind::Error,
-            "join:ok" => Kind::JoinOk,
-            "leave:ok" => Kind::LeaveOk,
-            "receipt" => Kind::Receipt,
-            other => Kind::Other(other.into()),
+            "message" => MessageKind::Message,
+            "presence" => MessageKind::Presence,
+            "command" => MessageKind::Command,
+            "event" => MessageKind::Event,
+            "auth" => MessageKind::Auth,
+            "join" => MessageKind::Join,
+            "leave" => MessageKind::Leave,
+            "close" => MessageKind::Close,
+            "welcome" => MessageKind::Welcome,
+            "error" => MessageKind::Error,
+            "join:ok" => MessageKind::JoinOk,
+            "leave:ok" => MessageKind::LeaveOk,
+            "receipt" => MessageKind::Receipt,
+            other => MessageKind::Other(other.into()),
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MessageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -117,7 +120,7 @@ impl std::error::Error for DataError {
 #[derive(Clone, PartialEq)]
 pub struct Message {
     text: Box<str>,
-    kind: Kind,
+    kind: MessageKind,
     from: Option<Address>,
     id: Option<Box<str>>,
     subtype: Option<Box<str>>,
@@ -130,7 +133,7 @@ impl Message {
         let text = text.into();
         let owned = |raw: Option<&str>| raw.and_then(string).map(Box::<str>::from);
         let head = Head::parse(&text)?;
-        let (kind, probe) = (Kind::from(&*head.kind), head.probe);
+        let (kind, probe) = (MessageKind::from(&*head.kind), head.probe);
         let from = head.from.and_then(string).map(|from| Address::from(&*from));
         let (id, subtype) = (owned(head.id), owned(head.subtype));
         Ok(Message { kind, from, id, subtype, probe, text })
@@ -142,7 +145,7 @@ impl Message {
     }
 
     /// `type`.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &MessageKind {
         &self.kind
     }
 
@@ -226,10 +229,10 @@ mod tests {
             "message", "presence", "command", "event", "auth", "join", "leave", "close", "welcome", "error",
             "join:ok", "leave:ok", "receipt", "whatever",
         ] {
-            assert_eq!(Kind::from(text).as_str(), text);
+            assert_eq!(MessageKind::from(text).as_str(), text);
         }
         let routed = ["message", "presence", "command", "event"];
-        assert!(routed.iter().all(|k| Kind::from(*k).is_routed()) && !Kind::Join.is_routed());
+        assert!(routed.iter().all(|k| MessageKind::from(*k).is_routed()) && !MessageKind::Join.is_routed());
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod tests {
         assert_eq!(m.as_str(), text);
         assert_eq!(
             (m.kind(), m.id(), m.from().map(Address::as_str)),
-            (&Kind::Command, Some("7"), Some("a|1"))
+            (&MessageKind::Command, Some("7"), Some("a|1"))
         );
         assert_eq!((m.raw("n"), m.status()), (Some("1.50"), Some(Status::OK)));
         assert!(m.data::<String>().is_err() && m.data::<Option<u8>>().is_ok());

@@ -22,7 +22,7 @@ pub mod contract {}
 pub use address::{Address, Target};
 pub use draft::Draft;
 pub use head::{Head, MAX_DEPTH, Malformed, To, walk};
-pub use message::{DataError, Kind, Message};
+pub use message::{DataError, Message, MessageKind};
 pub use peer::{Object, Peer};
 pub use rewrite::{presence, stamped};
 pub use status::{CloseCode, Status};

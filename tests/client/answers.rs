@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use symple::client::{AnswerId, Config, Event, RequestError, SendError};
-use symple::proto::{Draft, Kind, Status};
+use symple::proto::{Draft, MessageKind, Status};
 
 use crate::scenario::{Client, config, secs};
 
@@ -13,7 +13,7 @@ fn request(client: &mut Client) -> (AnswerId, Value) {
 }
 
 fn deliver(client: &mut Client) -> (AnswerId, Value) {
-    let draft = Draft::new(Kind::Message).to("bob").data("hi");
+    let draft = Draft::new(MessageKind::Message).to("bob").data("hi");
     let id = client.agent.deliver(draft, client.now).expect("online");
     client.drain();
     (id, client.take_sent().remove(0))
@@ -112,7 +112,7 @@ fn a_receipt_gives_the_number_of_recipients() {
 #[test]
 fn a_draft_requests_one_receipt_whatever_it_contains() {
     let mut client = Client::online(config());
-    let plain = || Draft::new(Kind::Message).to("bob").id("mine");
+    let plain = || Draft::new(MessageKind::Message).to("bob").id("mine");
     assert!(client.agent.deliver(plain().receipt(), client.now).is_ok());
     client.drain();
     assert_eq!(client.sent, [r#"{"type":"message","to":"bob","id":"mine","receipt":true}"#]);
@@ -152,7 +152,7 @@ fn pending_and_untaken_answers_are_bounded() {
     let (first, command) = request(&mut client);
     let (second, _) = deliver(&mut client);
     let now = client.now;
-    let draft = || Draft::new(Kind::Message).to("bob");
+    let draft = || Draft::new(MessageKind::Message).to("bob");
     assert_eq!(client.agent.deliver(draft(), now), Err(SendError::TooManyCommands));
     reply(&mut client, &command, 200);
     assert_eq!(

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use serde_json::json;
 use symple::client::{Config, Input};
-use symple::proto::{Draft, Kind, Token};
+use symple::proto::{Draft, MessageKind, Token};
 
 use crate::scenario::{Client, config, presence, secs};
 
@@ -48,7 +48,7 @@ fn no_secret_reaches_a_log_line_or_a_debug_text() {
     client.json(json!({"type":"error","status":403,"message":"hidden-room"}));
     client
         .agent
-        .send(Draft::new(Kind::Message).to("hidden-user|2").data("hidden-sdp"), client.now)
+        .send(Draft::new(MessageKind::Message).to("hidden-user|2").data("hidden-sdp"), client.now)
         .expect("online");
     shown.push_str(&format!("{:?}", client.agent));
     shown.push_str(&format!("{:?}", client.agent.poll_output()));

@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use symple::client::{Config, Event, Input, SendError, State};
-use symple::proto::{CloseCode, Draft, Kind};
+use symple::proto::{CloseCode, Draft, MessageKind};
 
 use crate::scenario::{Client, config, secs, welcome};
 
 fn say(client: &mut Client, n: usize) -> Result<String, SendError> {
-    client.agent.send(Draft::new(Kind::Message).to("bob|2").data(&n), client.now)
+    client.agent.send(Draft::new(MessageKind::Message).to("bob|2").data(&n), client.now)
 }
 
 /// A server's bucket: 100 per second, 500 at once.
@@ -121,7 +121,10 @@ fn answers_to_probes_of_one_user_are_rate_limited() {
 fn a_backlog_for_one_recipient_does_not_delay_others() {
     let mut client = Client::online(Config { rate: 10, burst: 10, ..config() });
     for n in 0..1000 {
-        client.agent.send(Draft::new(Kind::Message).to("mallory|1").data(&n), client.now).expect("fits");
+        client
+            .agent
+            .send(Draft::new(MessageKind::Message).to("mallory|1").data(&n), client.now)
+            .expect("fits");
     }
     client.drain();
     client.drop_past();
@@ -277,7 +280,7 @@ proptest! {
                 Step::Connect => client.connect(),
                 Step::Close => client.agent.close(now),
                 Step::Join(room) => _ = client.agent.join(&room, now),
-                Step::Send(text) => _ = client.agent.send(Draft::new(Kind::Message).with(&text, &text), now),
+                Step::Send(text) => _ = client.agent.send(Draft::new(MessageKind::Message).with(&text, &text), now),
                 Step::Command(to) => _ = client.agent.command(&to, &to, &to, &to, now),
                 Step::Reply => if let Some(m) = &last { _ = client.agent.reply(m, symple::proto::Status::OK, &1, now) },
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use symple::client::{CommandError, CommandId, Event, SendError};
-use symple::proto::{Draft, Kind, Message, Status};
+use symple::proto::{Draft, Message, MessageKind, Status};
 
 use crate::scenario::{Client, config, secs};
 
@@ -19,10 +19,11 @@ fn ask(client: &mut Client, to: &str) -> (CommandId, Value) {
 #[test]
 fn a_message_without_an_id_gets_one() {
     let mut client = Client::online(config());
-    let id = client.agent.send(Draft::new(Kind::Message).to("bob").data("hi"), client.now).expect("online");
+    let id =
+        client.agent.send(Draft::new(MessageKind::Message).to("bob").data("hi"), client.now).expect("online");
     let own = client
         .agent
-        .send(Draft::new(Kind::Event).id("mine").with("name", "tick"), client.now)
+        .send(Draft::new(MessageKind::Event).id("mine").with("name", "tick"), client.now)
         .expect("online");
     client.drain();
     assert_eq!(own, "mine");
@@ -33,7 +34,7 @@ fn a_message_without_an_id_gets_one() {
             r#"{"type":"event","id":"mine","name":"tick"}"#.to_owned()
         ]
     );
-    let next = client.agent.send(Draft::new(Kind::Message).to("bob"), client.now).expect("online");
+    let next = client.agent.send(Draft::new(MessageKind::Message).to("bob"), client.now).expect("online");
     assert_ne!(id, next);
 }
 
@@ -41,24 +42,24 @@ fn a_message_without_an_id_gets_one() {
 fn undeliverable_messages_are_refused_with_a_reason() {
     let mut client = Client::online(config());
     for (draft, why) in [
-        (Draft::new(Kind::Join).with("room", "r"), "join()"),
-        (Draft::new(Kind::Leave).with("room", "r"), "leave()"),
-        (Draft::new(Kind::Close), "close()"),
-        (Draft::new(Kind::Auth), "\"type\""),
-        (Draft::new(Kind::Welcome), "\"type\""),
-        (Draft::new(Kind::Message).to(""), "\"to\""),
-        (Draft::new(Kind::Message).with("to", &7), "\"to\""),
-        (Draft::new(Kind::Message).to("a").to("b"), "twice"),
-        (Draft::new(Kind::Message).with("id", &7), "\"id\""),
+        (Draft::new(MessageKind::Join).with("room", "r"), "join()"),
+        (Draft::new(MessageKind::Leave).with("room", "r"), "leave()"),
+        (Draft::new(MessageKind::Close), "close()"),
+        (Draft::new(MessageKind::Auth), "\"type\""),
+        (Draft::new(MessageKind::Welcome), "\"type\""),
+        (Draft::new(MessageKind::Message).to(""), "\"to\""),
+        (Draft::new(MessageKind::Message).with("to", &7), "\"to\""),
+        (Draft::new(MessageKind::Message).to("a").to("b"), "twice"),
+        (Draft::new(MessageKind::Message).with("id", &7), "\"id\""),
     ] {
         let error = client.agent.send(draft, client.now).expect_err(why);
         assert!(matches!(&error, SendError::Invalid { reason: said } if said.contains(why)), "{error}");
     }
-    let long = Draft::new(Kind::Message).data(&"x".repeat(600 << 10));
+    let long = Draft::new(MessageKind::Message).data(&"x".repeat(600 << 10));
     assert!(matches!(client.agent.send(long, client.now), Err(SendError::TooLarge { limit: 524288, .. })));
     client.drain();
     assert!(client.sent.is_empty());
-    let other = Draft::new(Kind::from("whatever")).to("bob");
+    let other = Draft::new(MessageKind::from("whatever")).to("bob");
     assert!(client.agent.send(other, client.now).is_ok(), "a server may know more types than we do");
 }
 
@@ -67,7 +68,7 @@ fn offline_messages_that_would_be_lost_are_refused() {
     let mut client = Client::online(config());
     client.lose(None);
     let now = client.now;
-    let error = client.agent.send(Draft::new(Kind::Message).to("bob"), now).expect_err("offline");
+    let error = client.agent.send(Draft::new(MessageKind::Message).to("bob"), now).expect_err("offline");
     assert_eq!((&error, error.to_string().contains("once online")), (&SendError::Offline, true));
     assert_eq!(client.agent.command("bob", "n", "a", &(), now), Err(SendError::Offline));
     assert_eq!(client.agent.probe(now), Err(SendError::Offline));

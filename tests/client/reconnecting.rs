@@ -198,7 +198,7 @@ fn more_data_than_a_server_keeps_is_refused_and_not_merged() {
 fn unsent_messages_are_counted() {
     let mut client = Client::online(Config { burst: 1, rate: 1, ..config() });
     for _ in 0..3 {
-        let draft = symple::proto::Draft::new(symple::proto::Kind::Message).to("bob");
+        let draft = symple::proto::Draft::new(symple::proto::MessageKind::Message).to("bob");
         client.agent.send(draft, client.now).expect("fits");
     }
     client.drain();

@@ -190,7 +190,7 @@ fn a_flood_of_probes_does_not_delay_our_own_messages() {
     }
     assert_eq!(client.sent.len(), 5, "half of the burst");
     for n in 0..5 {
-        let draft = symple::proto::Draft::new(symple::proto::Kind::Message).to("bob|2").data(&n);
+        let draft = symple::proto::Draft::new(symple::proto::MessageKind::Message).to("bob|2").data(&n);
         client.agent.send(draft, client.now).expect("online");
     }
     client.drain();

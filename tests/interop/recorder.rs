@@ -20,7 +20,7 @@ use futures_lite::StreamExt;
 use futures_lite::future::{or, zip};
 use serde_json::json;
 use smol::channel::{Receiver, unbounded};
-use symple::calling::{Calling, Conversation, FrameEvent, Settings};
+use symple::calling::{self, Calling, Conversation, FrameEvent};
 use symple::client::{Config, Event};
 use symple::media::{Frame, Kind};
 use symple::net::{ClientEvent, ServerConfig};
@@ -70,11 +70,11 @@ fn main() {
     let config = Config { rooms: vec!["public".into()], data, ..Config::new("recorder") };
     let client =
         Client::new(&elsewhere.unwrap_or_else(|| format!("ws://{listen}/")), config).expect("an address");
-    let mut settings = Settings::default();
-    settings.listen = listen;
+    let mut calls = calling::Config::default();
+    calls.listen = listen;
     let create = |name| BufWriter::new(File::create(dir.join(name)).expect("DIR can be written to"));
     let recorder = Recorder {
-        calling: Calling::with(&client, &settings).expect("the UDP port is free"),
+        calling: Calling::with(&client, &calls).expect("the UDP port is free"),
         began: Instant::now(),
         frames: create("frames"),
         index: create("index"),

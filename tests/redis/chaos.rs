@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use symple::client::{Config, Event};
 use symple::net::ServerConfig;
 use symple::net::redis::RedisConfig;
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, MessageKind};
 use symple::{Client, Server};
 
 #[cfg(target_os = "linux")]
@@ -207,7 +207,7 @@ impl Chaos {
         let form = self.roll(6);
         let all = 0..CLIENTS;
         let address = |talker: &Talker| talker.client.peer().map(|p| p.address().to_string());
-        let draft = Draft::new(Kind::Message);
+        let draft = Draft::new(MessageKind::Message);
         let (draft, whom): (_, Vec<usize>) = match form {
             0 => (draft.to(&address(&self.talkers[to])?), vec![to]),
             1 => (draft.to(&format!("user-{to}")), vec![to]),
@@ -316,7 +316,7 @@ impl Chaos {
     fn all_hear_all(&mut self) -> bool {
         self.clear();
         for talker in &mut self.talkers {
-            let sent = talker.client.send(Draft::new(Kind::Message).to("all").data(&talker.said));
+            let sent = talker.client.send(Draft::new(MessageKind::Message).to("all").data(&talker.said));
             talker.said += u64::from(sent.is_ok());
         }
         let hears = |talker: &Talker| {

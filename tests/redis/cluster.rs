@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use symple::client::Event;
 use symple::net::ServerConfig;
 use symple::net::redis::{Emitter, RedisConfig, RedisUrl, Session, Sessions};
-use symple::proto::{Draft, Kind, Status};
+use symple::proto::{Draft, MessageKind, Status};
 
 use super::world::{Instance, Peer, World, config, wait_for};
 
@@ -95,7 +95,7 @@ impl Cluster {
 }
 
 fn say(data: &str) -> Draft {
-    Draft::new(Kind::Message).to("team").data(data)
+    Draft::new(MessageKind::Message).to("team").data(data)
 }
 
 #[test]

@@ -14,7 +14,7 @@ use symple::call::{self, CallId, Calls, Input, Output};
 use symple::client::{Config, Event};
 use symple::net::udp::Udp;
 use symple::net::{ClientEvent, Events, random_id};
-use symple::proto::{Draft, Kind, Message};
+use symple::proto::{Draft, Message, MessageKind};
 use symple::rtc::{Path, Transmit};
 
 const ROOM: &str = "public";
@@ -132,7 +132,7 @@ impl Side {
 
     fn say(&self, to: &str, subtype: &str, call: Option<&str>, data: &str) {
         let call = call.expect("both sides write the call's id");
-        let draft = Draft::new(Kind::Message).to(to).subtype(subtype).with("call", call);
+        let draft = Draft::new(MessageKind::Message).to(to).subtype(subtype).with("call", call);
         self.client.send(draft.raw("data", data)).expect("online");
     }
 

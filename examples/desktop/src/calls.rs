@@ -106,7 +106,7 @@ impl Calls {
     /// Writes to a camera.
     pub fn write(&self, camera: &Address, text: String) {
         let (client, board) = (self.client.clone(), self.board.clone());
-        let draft = Draft::new(proto::Kind::Message).to(camera.as_str()).data(&text);
+        let draft = Draft::new(proto::MessageKind::Message).to(camera.as_str()).data(&text);
         let delivering = async move {
             match client.deliver(draft).await {
                 Ok(_) => board.line(format!("me: {text}")),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::call::{CallId, RateLimit};
 use crate::calling::core::Core;
 use crate::calling::feeding::Feeding;
-use crate::calling::{AnswerPolicy, Config, Event, Input, Output, Whence};
+use crate::calling::{AnswerPolicy, CoreConfig, Event, Input, Output, Whence};
 use crate::dice::Dice;
 use crate::media::source::Command;
 use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamId, StreamInfo, VIDEO_H264};
@@ -99,7 +99,7 @@ impl Peer {
             audio_packet: Duration::ZERO,
             ..rtc::Config::default()
         };
-        let config = Config {
+        let config = CoreConfig {
             rtc,
             streams: vec![],
             answer: AnswerPolicy::Ask,

@@ -41,7 +41,7 @@ impl Default for Lane {
 /// What happened to a pushed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Pushed {
+pub enum Enqueued {
     /// It was queued.
     Queued,
     /// It was dropped, and so are the following ones until a key frame: request one from the source.
@@ -55,7 +55,7 @@ impl FrameQueue {
     }
 
     /// Appends a frame without blocking. A full queue drops the stream's oldest frames up to the next key frame.
-    pub fn push(&self, frame: Frame) -> Pushed {
+    pub fn push(&self, frame: Frame) -> Enqueued {
         let mut state = self.lock();
         let pushed = state.push(frame, self.capacity);
         let waker = state.waker.take();
@@ -103,7 +103,7 @@ impl FrameQueue {
 }
 
 impl State {
-    fn push(&mut self, frame: Frame, capacity: usize) -> Pushed {
+    fn push(&mut self, frame: Frame, capacity: usize) -> Enqueued {
         let lane = self.lanes.entry(frame.stream).or_default();
         if lane.queued >= capacity {
             self.make_room(frame.stream);
@@ -111,12 +111,12 @@ impl State {
         let lane = self.lanes.entry(frame.stream).or_default();
         if lane.broken && !frame.key {
             self.dropped += 1;
-            return Pushed::NeedsKeyFrame;
+            return Enqueued::NeedsKeyFrame;
         }
         lane.broken = false;
         lane.queued += 1;
         self.frames.push_back(frame);
-        Pushed::Queued
+        Enqueued::Queued
     }
 
     /// Drops the frames of `stream` before its second key frame, or all of them.
@@ -175,19 +175,19 @@ mod tests {
     #[test]
     fn a_full_queue_drops_to_the_next_key_frame() {
         let table = [
-            ("KPP", "K0P1P2", 0, Pushed::Queued),
-            ("KPPP", "K0P1P2P3", 0, Pushed::Queued),
-            ("KPPPP", "", 5, Pushed::NeedsKeyFrame),
-            ("KPPPPP", "", 6, Pushed::NeedsKeyFrame),
-            ("KPPPPPK", "K6", 6, Pushed::Queued),
-            ("KPPPK", "K4", 4, Pushed::Queued),
-            ("KPKPP", "K2P3P4", 2, Pushed::Queued),
-            ("PPKPP", "K2P3P4", 2, Pushed::Queued),
-            ("KPPKPPP", "K3P4P5P6", 3, Pushed::Queued),
+            ("KPP", "K0P1P2", 0, Enqueued::Queued),
+            ("KPPP", "K0P1P2P3", 0, Enqueued::Queued),
+            ("KPPPP", "", 5, Enqueued::NeedsKeyFrame),
+            ("KPPPPP", "", 6, Enqueued::NeedsKeyFrame),
+            ("KPPPPPK", "K6", 6, Enqueued::Queued),
+            ("KPPPK", "K4", 4, Enqueued::Queued),
+            ("KPKPP", "K2P3P4", 2, Enqueued::Queued),
+            ("PPKPP", "K2P3P4", 2, Enqueued::Queued),
+            ("KPPKPPP", "K3P4P5P6", 3, Enqueued::Queued),
             // Each stream has its own room, and sound loses its oldest only.
-            ("KaPaPaPa", "K0a1P2a3P4a5P6a7", 0, Pushed::Queued),
-            ("KaPaPaPaP", "a1a3a5a7", 5, Pushed::NeedsKeyFrame),
-            ("aaaaaa", "a2a3a4a5", 2, Pushed::Queued),
+            ("KaPaPaPa", "K0a1P2a3P4a5P6a7", 0, Enqueued::Queued),
+            ("KaPaPaPaP", "a1a3a5a7", 5, Enqueued::NeedsKeyFrame),
+            ("aaaaaa", "a2a3a4a5", 2, Enqueued::Queued),
         ];
         for (pushes, left, dropped, last) in table {
             let queue = FrameQueue::new(4);
@@ -201,7 +201,7 @@ mod tests {
     fn room_returns_as_frames_are_taken() {
         let queue = FrameQueue::new(2);
         for number in 0..100 {
-            assert_eq!(queue.push(frame(if number == 0 { 'K' } else { 'P' }, number)), Pushed::Queued);
+            assert_eq!(queue.push(frame(if number == 0 { 'K' } else { 'P' }, number)), Enqueued::Queued);
             assert_eq!(queue.pop().map(|frame| frame.pts.as_millis() as u64), Some(number));
         }
         assert_eq!(queue.dropped(), 0);
@@ -215,7 +215,7 @@ mod tests {
         let dropped = queue.dropped();
         queue.clear();
         assert!(queue.pop().is_none());
-        assert_eq!(queue.push(frame('K', 2)), Pushed::Queued);
+        assert_eq!(queue.push(frame('K', 2)), Enqueued::Queued);
         assert_eq!(queue.dropped(), dropped);
     }
 

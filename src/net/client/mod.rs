@@ -164,11 +164,11 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn all(client: symple::Client, lines: Vec<String>) -> Result<(), symple::client::SendError> {
-    /// use symple::proto::{Draft, Kind};
+    /// use symple::proto::{Draft, MessageKind};
     ///
     /// for line in lines {
     ///     client.room_to_send().await?;
-    ///     client.send(Draft::new(Kind::Message).to("log").with("body", &line))?;
+    ///     client.send(Draft::new(MessageKind::Message).to("log").with("body", &line))?;
     /// }
     /// # Ok(())
     /// # }
@@ -244,9 +244,9 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn chat(client: symple::Client) -> Result<(), symple::client::RequestError> {
-    /// use symple::proto::{Draft, Kind};
+    /// use symple::proto::{Draft, MessageKind};
     ///
-    /// let hello = Draft::new(Kind::Message).to("bob").data("hello");
+    /// let hello = Draft::new(MessageKind::Message).to("bob").data("hello");
     /// println!("{} got it", client.deliver(hello).await?);
     /// # Ok(())
     /// # }

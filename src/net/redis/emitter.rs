@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::nodes::Shared;
 use super::{RedisError, RedisUrl};
-use crate::proto::{Draft, Kind};
+use crate::proto::{Draft, MessageKind};
 use crate::server::cluster::BROADCAST;
 
 /// Sends messages to peers on all instances: without a WebSocket, by one publish each. Clones share one connection.
@@ -53,22 +53,22 @@ impl Emitter {
 
     /// Sends a `message` with this data.
     pub async fn send<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RedisError> {
-        self.publish(Draft::new(Kind::Message).data(data)).await
+        self.publish(Draft::new(MessageKind::Message).data(data)).await
     }
 
     /// Sends a `message` of this subtype; pages that use the published browser client listen for it by name.
     pub async fn emit<T: Serialize + ?Sized>(&self, subtype: &str, data: &T) -> Result<(), RedisError> {
-        self.publish(Draft::new(Kind::Message).subtype(subtype).data(data)).await
+        self.publish(Draft::new(MessageKind::Message).subtype(subtype).data(data)).await
     }
 
     /// Sends an `event` with this name.
     pub async fn event<T: Serialize + ?Sized>(&self, name: &str, data: &T) -> Result<(), RedisError> {
-        self.publish(Draft::new(Kind::Event).with("name", name).data(data)).await
+        self.publish(Draft::new(MessageKind::Event).with("name", name).data(data)).await
     }
 
     /// Sends a `presence` with this data about the sender.
     pub async fn presence<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RedisError> {
-        self.publish(Draft::new(Kind::Presence).data(data)).await
+        self.publish(Draft::new(MessageKind::Presence).data(data)).await
     }
 
     /// Sends any message; adds `from` and `to` if the builders set them.
@@ -113,13 +113,13 @@ mod tests {
     #[test]
     fn messages_are_written_in_their_wire_format() {
         let emitter = Emitter::new("redis://127.0.0.1".parse().expect("literal")).from("app|1");
-        let draft = || Draft::new(Kind::Message).subtype("order").data(&7);
+        let draft = || Draft::new(MessageKind::Message).subtype("order").data(&7);
         assert_eq!(
             emitter.to("alice").print(draft()).as_deref(),
             Ok(r#"{"type":"message","subtype":"order","data":7,"from":"app|1","to":"alice"}"#)
         );
         assert_eq!(
-            emitter.rooms(["a", "b"]).print(Draft::new(Kind::Presence)).as_deref(),
+            emitter.rooms(["a", "b"]).print(Draft::new(MessageKind::Presence)).as_deref(),
             Ok(r#"{"type":"presence","from":"app|1","to":["a","b"]}"#)
         );
         assert_eq!(emitter.print(draft()).expect_err("to nobody").code(), "malformed");

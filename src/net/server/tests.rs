@@ -11,7 +11,7 @@ use super::*;
 use crate::Client;
 use crate::client::{self, CommandError};
 use crate::net::lock;
-use crate::proto::{Draft, Kind};
+use crate::proto::{Draft, MessageKind};
 
 const CALLS: usize = 10_000;
 
@@ -94,7 +94,7 @@ fn ten_thousand_calls_arrive_in_order_while_the_applications_callback_blocks() {
         thread::yield_now();
     }
     for n in 0..CALLS {
-        let draft = Draft::new(Kind::Message).to(&address).subtype("call:candidate").with("data", &n);
+        let draft = Draft::new(MessageKind::Message).to(&address).subtype("call:candidate").with("data", &n);
         block_on(caller.room_to_send()).expect("online");
         caller.send(draft).expect("there is room");
     }

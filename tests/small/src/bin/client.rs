@@ -2,7 +2,7 @@
 
 use symple::client::{Config, Event};
 use symple::Client;
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, MessageKind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:4500".into());
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Event::Message { message } = event
             && let Some(from) = message.from()
         {
-            _ = handle.send(Draft::new(Kind::Message).to(from.as_str()).data("heard"));
+            _ = handle.send(Draft::new(MessageKind::Message).to(from.as_str()).data("heard"));
         }
     });
     smol::block_on(client.run());
