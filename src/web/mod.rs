@@ -78,6 +78,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "prepared.js": SCRIPT,
     "delays.js": SCRIPT,
     "route.js": SCRIPT,
+    "stuck.js": SCRIPT,
     "minute.js": SCRIPT,
     "figures.js": SCRIPT,
     "little.js": SCRIPT,

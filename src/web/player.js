@@ -6,6 +6,7 @@
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { routeOf } from './route.js';
+import { StuckTracks } from './stuck.js';
 
 /**
  * @typedef {'connecting' | 'playing' | 'stalled' | 'ended'} PlayerState
@@ -66,6 +67,10 @@ export class Player extends Emitter {
   #delays = new Delays();
   #due = false; // what we send changed while an offer was open: another follows
   #offered = 0; // when our open offer was made
+  #stuck = new StuckTracks();
+  #rolledBack = false; // an offer of ours gave way, and a track may be stuck
+  /** @type {RTCRtpTransceiver | null} receives nothing for a moment, so that its track is unmuted */
+  #paused = null;
 
   /** @param {PlayerOptions} options */
   constructor(options) {
@@ -264,6 +269,7 @@ export class Player extends Emitter {
       // Two offers crossed: the caller's counts, unless it was lost on its way. The callee makes its own anew, after it.
       if (this.call.outgoing && performance.now() - this.#offered < CROSSING) return;
       this.#due = true;
+      this.#rolledBack = true;
     }
     await this.#connection.setRemoteDescription(description); // an open offer of ours is rolled back
     if (description.type === 'offer') {
@@ -273,12 +279,35 @@ export class Player extends Emitter {
       await this.#tell();
     }
     this.#stopped();
+    this.#resume();
     if (this.#due) await this.#renegotiate();
     // Later both may have reasons to send nothing for a while.
     const none = !this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped');
     if (none && this.call.state === 'connecting') {
       this.call.failed('no-codec');
     }
+  }
+
+  /**
+   * Agrees on receiving nothing in a section, and then on receiving again.
+   * @param {RTCRtpTransceiver} stuck
+   */
+  #unmute(stuck) {
+    this.#rolledBack = false;
+    this.#do(async () => {
+      this.#paused = stuck;
+      stuck.direction = stuck.direction === 'sendrecv' ? 'sendonly' : 'inactive';
+      return this.#renegotiate();
+    });
+  }
+
+  #resume() {
+    const lane = this.#paused;
+    if (!lane || lane.currentDirection === 'sendrecv' || lane.currentDirection === 'recvonly') return;
+    this.#paused = null;
+    if (lane.direction === 'stopped') return;
+    lane.direction = lane.direction === 'sendonly' ? 'sendrecv' : 'recvonly';
+    this.#due = true;
   }
 
   #send() {
@@ -371,6 +400,8 @@ export class Player extends Emitter {
     const all = [...report.values()];
     const video = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
     const audio = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio');
+    const stuck = this.#rolledBack && this.#stuck.find(all, this.#connection.getTransceivers());
+    if (stuck) this.#unmute(stuck);
     const chosen = all.find(({ type }) => type === 'transport')?.selectedCandidatePairId;
     const pair = report.get(chosen)
       ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));

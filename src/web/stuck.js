@@ -1,0 +1,28 @@
+// A track that stays muted although its media comes. Chromium leaves one like that at times after an offer was rolled
+// back (w3c/webrtc-pc#3081), and shows none of the frames that it decodes.
+
+/** @type {(direction: string | null) => boolean} */
+const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
+
+export class StuckTracks {
+  /** @type {Map<string, { media: number, times: number }>} by the id of a track */
+  #tracks = new Map();
+
+  /**
+   * A track is stuck if it is muted while media comes, at two measurements in a row: packets that came while it was
+   * being unmuted are nothing.
+   * @param {any[]} report the values of getStats(), once a second
+   * @param {RTCRtpTransceiver[]} transceivers
+   * @returns {RTCRtpTransceiver | undefined} one whose track is stuck
+   */
+  find(report, transceivers) {
+    return transceivers.find(({ receiver: { track }, currentDirection }) => {
+      const inbound = report.find(({ type, trackIdentifier }) => type === 'inbound-rtp' && trackIdentifier === track.id);
+      const media = (track.kind === 'video' ? inbound?.framesDecoded : inbound?.packetsReceived) ?? 0;
+      const last = this.#tracks.get(track.id) ?? { media, times: 0 };
+      const times = track.muted && receives(currentDirection) && media > last.media ? last.times + 1 : 0;
+      this.#tracks.set(track.id, { media, times });
+      return times >= 2;
+    });
+  }
+}
