@@ -226,7 +226,7 @@ impl Calling {
         let all = self.shared.client.roster();
         let callee = all.iter().find(|peer| peer.address().as_str() == to);
         let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
-        let wish = Wish::new(rtc::Directions { send: call.send, receive: call.receive });
+        let wish = Wish::new(rtc::Directions::new(call.send, call.receive));
         let (call, line) = self.shared.call(to, wish, &call.data, at_once)?;
         Ok(Conversation::new(&self.shared, call, line))
     }

@@ -20,10 +20,11 @@ impl Wish {
     /// What is to be sent and received now.
     pub(super) fn directions(&self) -> Directions {
         if self.held {
-            return Directions { send: BTreeSet::new(), receive: BTreeSet::new() };
+            let (send, receive) = Default::default();
+            return Directions { send, receive, ..self.directions };
         }
-        let Directions { send, receive } = &self.directions;
-        Directions { send: send.difference(&self.muted).copied().collect(), receive: receive.clone() }
+        let send = self.directions.send.difference(&self.muted).copied().collect();
+        Directions { send, ..self.directions.clone() }
     }
 
     /// Whether the call is for receiving, too, when nothing is held.

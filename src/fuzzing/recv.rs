@@ -108,6 +108,7 @@ fn format(stream: StreamId, codec: Codec, pt: u8) -> Format {
     let video = codec.is_video();
     Format {
         stream,
+        layer: None,
         codec,
         pt,
         rtx: video.then_some(pt + 1),

@@ -14,7 +14,7 @@ pub mod source;
 
 pub use frame::{
     AUDIO_OPUS, AudioFormat, ClockId, Codec, Encoding, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
-    VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
+    VIDEO_H264_LAYERS, VIDEO_H264_SMALL, VIDEO_VP8, VIDEO_VP8_LAYERS, VideoFormat,
 };
 #[cfg(feature = "gst")]
 pub use sink::gst as playback;

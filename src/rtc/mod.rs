@@ -40,7 +40,7 @@
 //! Either side may renegotiate what flows, by another offer to [`Fanout::accept`] or one of ours ([`Fanout::offer`]). Which
 //! of two offers counts that cross is for signalling to decide.
 //!
-//! Out of scope: data channels (declined for now), TURN, ICE over TCP, simulcast.
+//! Out of scope: data channels (declined for now), TURN, ICE over TCP, sending simulcast.
 //!
 //! ```
 //! use std::time::Instant;
@@ -71,6 +71,7 @@ mod path;
 #[cfg(feature = "recv")]
 pub(crate) mod recv;
 mod refusal;
+mod rid;
 pub(crate) mod send;
 mod send_order;
 pub(crate) mod session;
@@ -240,7 +241,9 @@ pub enum Event {
         bps: u32,
     },
     /// A session received a frame. Its stream is [`VIDEO_H264`](crate::media::VIDEO_H264),
-    /// [`VIDEO_VP8`](crate::media::VIDEO_VP8) or [`AUDIO_OPUS`](crate::media::AUDIO_OPUS), by its codec; times count from
+    /// [`VIDEO_VP8`](crate::media::VIDEO_VP8) or [`AUDIO_OPUS`](crate::media::AUDIO_OPUS), by its codec, and of simulcast
+    /// one of [`VIDEO_H264_LAYERS`](crate::media::VIDEO_H264_LAYERS) or
+    /// [`VIDEO_VP8_LAYERS`](crate::media::VIDEO_VP8_LAYERS); times count from
     /// the creation of the session, and audio and video are in sync once the sender has reported on both.
     #[cfg(feature = "recv")]
     Frame {
@@ -336,13 +339,17 @@ pub struct Directions {
     pub send: BTreeSet<Kind>,
     /// The kinds that are received.
     pub receive: BTreeSet<Kind>,
+    /// Whether a video that is offered in several encodings at once (simulcast, RFC 8853) is received in up to three of
+    /// them. Otherwise the other side sends one.
+    pub simulcast: bool,
 }
 
 #[cfg(feature = "recv")]
 impl Directions {
     /// Sends these kinds, and receives those.
     pub fn new(send: impl IntoIterator<Item = Kind>, receive: impl IntoIterator<Item = Kind>) -> Directions {
-        Directions { send: send.into_iter().collect(), receive: receive.into_iter().collect() }
+        let (send, receive) = (send.into_iter().collect(), receive.into_iter().collect());
+        Directions { send, receive, simulcast: false }
     }
 }
 
@@ -350,7 +357,7 @@ impl Directions {
 impl Default for Directions {
     /// Audio and video are sent, and nothing is received.
     fn default() -> Directions {
-        Directions { send: [Kind::Audio, Kind::Video].into(), receive: BTreeSet::new() }
+        Directions::new([Kind::Audio, Kind::Video], [])
     }
 }
 

@@ -16,6 +16,11 @@ pub const VIDEO_H264: StreamId = StreamId(0);
 pub const VIDEO_H264_SMALL: StreamId = StreamId(4);
 /// A camera's VP8 video stream.
 pub const VIDEO_VP8: StreamId = StreamId(1);
+/// The H.264 encodings of a video that is received by simulcast, in the order of its offer. The others are the streams of
+/// which there is one.
+pub const VIDEO_H264_LAYERS: [StreamId; 3] = [VIDEO_H264, VIDEO_H264_SMALL, StreamId(8)];
+/// The same of VP8.
+pub const VIDEO_VP8_LAYERS: [StreamId; 3] = [VIDEO_VP8, StreamId(5), StreamId(9)];
 /// A camera's Opus audio stream.
 pub const AUDIO_OPUS: StreamId = StreamId(2);
 

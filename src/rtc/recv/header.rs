@@ -1,4 +1,16 @@
-//! Reads RTP headers (RFC 3550, 5.1) and the one extension that is used of them (RFC 8285).
+//! Reads RTP headers (RFC 3550, 5.1) and the extensions that are used of them (RFC 8285).
+
+use crate::rtc::rid::Rid;
+
+/// The IDs of the extensions that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::rtc) struct Ids {
+    /// The transport-wide sequence number.
+    pub(in crate::rtc) transport: Option<u8>,
+    /// The name of the encoding (RFC 8852), and of the one that a retransmission is of.
+    pub(in crate::rtc) name: Option<u8>,
+    pub(in crate::rtc) repeated: Option<u8>,
+}
 
 /// What a header says. It is authentic once the packet is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +23,9 @@ pub(in crate::rtc) struct Head {
     pub(in crate::rtc) ssrc: u32,
     /// The transport-wide sequence number.
     pub(in crate::rtc) transport: Option<u16>,
+    /// Which of several encodings of a video it is of.
+    pub(in crate::rtc) name: Option<Rid>,
+    pub(in crate::rtc) repeated: Option<Rid>,
     /// Its size in bytes, with its extensions.
     pub(in crate::rtc) len: usize,
 }
@@ -22,8 +37,8 @@ const ONE_BYTE: u16 = 0xbede;
 const TWO_BYTES: u16 = 0x1000;
 
 impl Head {
-    /// Reads the header of a packet, whose transport-wide number has this extension ID. `None` if it is malformed.
-    pub(in crate::rtc) fn read(packet: &[u8], transport: Option<u8>) -> Option<Head> {
+    /// Reads the header of a packet, whose extensions have these IDs. `None` if it is malformed.
+    pub(in crate::rtc) fn read(packet: &[u8], ids: Ids) -> Option<Head> {
         let fixed = packet.first_chunk::<FIXED>()?;
         let [first, second, _, _, t0, t1, t2, t3, ssrc @ ..] = *fixed;
         if first >> 6 != 2 {
@@ -37,6 +52,8 @@ impl Head {
             time: u32::from_be_bytes([t0, t1, t2, t3]),
             ssrc: u32::from_be_bytes(ssrc),
             transport: None,
+            name: None,
+            repeated: None,
             len: sources,
         };
         if first & 0x10 != 0 {
@@ -45,10 +62,13 @@ impl Head {
             let body = behind.get(..len)?;
             head.len = sources + 4 + len;
             let profile = u16::from_be_bytes([a, b]);
-            head.transport = transport.and_then(|id| match find(profile, body, id)? {
+            let value = |id: Option<u8>| id.and_then(|id| find(profile, body, id));
+            head.transport = value(ids.transport).and_then(|value| match value {
                 [high, low] => Some(u16::from_be_bytes([*high, *low])),
                 _ => None,
             });
+            (head.name, head.repeated) =
+                (value(ids.name).and_then(Rid::new), value(ids.repeated).and_then(Rid::new));
         }
         (packet.len() >= head.len).then_some(head)
     }
@@ -98,6 +118,10 @@ mod tests {
     use super::*;
     use crate::rtc::send::header::Header;
 
+    fn transport(id: u8) -> Ids {
+        Ids { transport: Some(id), ..Ids::default() }
+    }
+
     #[test]
     fn what_we_write_is_read() {
         let header = Header {
@@ -113,7 +137,7 @@ mod tests {
         };
         let mut packet = vec![];
         header.write(&mut packet);
-        let head = Head::read(&packet, Some(3)).expect("well-formed");
+        let head = Head::read(&packet, transport(3)).expect("well-formed");
         let expected = Head {
             pt: 96,
             marker: true,
@@ -121,13 +145,15 @@ mod tests {
             time: 0x0102_0304,
             ssrc: 0xa1a2_a3a4,
             transport: Some(0xabcd),
+            name: None,
+            repeated: None,
             len: packet.len(),
         };
         assert_eq!(head, expected);
-        assert_eq!(Head::read(&packet, None).expect("well-formed").transport, None);
-        assert_eq!(Head::read(&packet, Some(4)).expect("well-formed").transport, None, "of five bytes");
+        assert_eq!(Head::read(&packet, Ids::default()).expect("well-formed").transport, None);
+        assert_eq!(Head::read(&packet, transport(4)).expect("well-formed").transport, None, "of five bytes");
         for len in 0..packet.len() {
-            assert_eq!(Head::read(&packet[..len], Some(3)), None, "{len} bytes");
+            assert_eq!(Head::read(&packet[..len], transport(3)), None, "{len} bytes");
         }
     }
 
@@ -136,7 +162,8 @@ mod tests {
         let fixed = [0x91, 96, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 9];
         let read = |profile: [u8; 2], body: &[u8]| {
             let words = [0, (body.len() / 4) as u8];
-            Head::read(&[&fixed[..], &profile, &words, body].concat(), Some(3)).map(|head| head.transport)
+            Head::read(&[&fixed[..], &profile, &words, body].concat(), transport(3))
+                .map(|head| head.transport)
         };
         assert_eq!(read([0x10, 0x05], &[9, 0, 0, 0, 3, 2, 1, 2]), Some(Some(0x0102)));
         assert_eq!(read([0xbe, 0xde], &[0, 0x91, 7, 7, 0x31, 1, 2, 0]), Some(Some(0x0102)));
@@ -144,6 +171,18 @@ mod tests {
         assert_eq!(read([0xbe, 0xde], &[0x3f, 1, 2, 3]), Some(None), "longer than all");
         assert_eq!(read([0x10, 0x00], &[3, 200, 2, 3]), Some(None), "longer than all");
         assert_eq!(read([0x12, 0x34], &[0x31, 1, 2, 0]), Some(None), "another profile");
+    }
+
+    #[test]
+    fn the_encoding_of_a_packet_and_of_a_repeated_one_are_read() {
+        let fixed = [0x90, 96, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 2];
+        let ids = Ids { name: Some(10), repeated: Some(11), ..Ids::default() };
+        let read = |body: [u8; 8]| {
+            let head = Head::read(&[&fixed[..], &body].concat(), ids).expect("well-formed");
+            (head.name.map(|rid| rid.to_string()), head.repeated.map(|rid| rid.to_string()))
+        };
+        assert_eq!(read([0xa0, b'h', 0xb1, b'l', b'o', 0, 0, 0]), (Some("h".into()), Some("lo".into())));
+        assert_eq!(read([0xa1, b'h', b' ', 0, 0, 0, 0, 0]), (None, None), "no name");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use super::clock::{self, Clock, Nanos};
-use super::header::Head;
+use super::header::{Head, Ids};
 use super::missing::Missing;
 use super::order::{Next, Order, Packet};
 use super::quality::Quality;
@@ -22,6 +22,7 @@ use super::report::{self, Block};
 use super::unpack::{Unit, Unpacker};
 use crate::media::{Codec, Frame, StreamId};
 use crate::rtc::crypto::open_rtp::nearest;
+use crate::rtc::rid::Rid;
 
 /// Video waits so long for packets that are missing: some round trips of 200 ms. Our own sender keeps packets for as
 /// long.
@@ -41,6 +42,8 @@ const SILENT: Duration = Duration::from_secs(1);
 pub(crate) struct Format {
     /// The stream that its frames belong to.
     pub(crate) stream: StreamId,
+    /// Which of several encodings of a video it is.
+    pub(crate) layer: Option<Layer>,
     pub(crate) codec: Codec,
     pub(crate) pt: u8,
     /// The payload type of retransmissions (RFC 4588).
@@ -52,6 +55,23 @@ pub(crate) struct Format {
     pub(crate) remb: bool,
     /// The ID of the extension with the transport-wide number.
     pub(crate) transport: Option<u8>,
+}
+
+impl Format {
+    /// The IDs of the header extensions.
+    pub(in crate::rtc) fn ids(&self) -> Ids {
+        let (name, repeated) = self.layer.map_or((None, None), |layer| (Some(layer.name), layer.repeated));
+        Ids { transport: self.transport, name, repeated }
+    }
+}
+
+/// One of several encodings of a video, which have the same payload types (RFC 8853).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    pub(in crate::rtc) rid: Rid,
+    /// The ID of the extension with its name, and of the one in retransmissions (RFC 8852).
+    pub(in crate::rtc) name: u8,
+    pub(in crate::rtc) repeated: Option<u8>,
 }
 
 /// What came of a stream.
@@ -87,6 +107,8 @@ struct Source {
 #[derive(Debug)]
 pub(in crate::rtc) struct Lane {
     pub(in crate::rtc) format: Format,
+    /// Of an encoding: the SSRCs of its packets and of its retransmissions, which name it only at first.
+    named: [Option<u32>; 2],
     source: Option<Source>,
     /// The SSRC before, whose packets may still be on their way.
     former: Option<u32>,
@@ -106,6 +128,7 @@ impl Lane {
     pub(in crate::rtc) fn new(format: Format) -> Lane {
         Lane {
             format,
+            named: [None; 2],
             source: None,
             former: None,
             order: order(format.codec),
@@ -116,6 +139,44 @@ impl Lane {
             key_since: None,
             key_asked: None,
             counts: Counts::default(),
+        }
+    }
+
+    /// The same stream, of which nothing has come yet; its sender may name it no more.
+    pub(in crate::rtc) fn anew(&self) -> Lane {
+        Lane { named: self.named, ..Lane::new(self.format) }
+    }
+
+    /// Whether it is a lane with such a format.
+    pub(in crate::rtc) fn is_of(&self, format: &Format) -> bool {
+        let rid = |format: &Format| format.layer.map(|layer| layer.rid);
+        let Format { codec, pt, .. } = self.format;
+        codec == format.codec && pt == format.pt && rid(&self.format) == rid(format)
+    }
+
+    /// Whether a payload type is this lane's, and then whether that is for retransmissions.
+    pub(in crate::rtc) fn takes(&self, pt: u8) -> Option<bool> {
+        if self.format.pt == pt { Some(false) } else { (self.format.rtx == Some(pt)).then_some(true) }
+    }
+
+    /// Whether a packet is this lane's: by its payload type, and of several encodings by the name in it, or by its SSRC
+    /// where that was named before.
+    pub(in crate::rtc) fn matches(&self, head: &Head) -> bool {
+        let Some(repeated) = self.takes(head.pt) else { return false };
+        let Some(layer) = self.format.layer else { return true };
+        match if repeated { head.repeated } else { head.name } {
+            Some(name) => name == layer.rid,
+            None => self.named[usize::from(repeated)] == Some(head.ssrc),
+        }
+    }
+
+    /// An authentic packet matches this lane, or another.
+    pub(in crate::rtc) fn name(&mut self, head: &Head, is_this: bool) {
+        let known = &mut self.named[usize::from(self.format.pt != head.pt)];
+        if is_this {
+            *known = Some(head.ssrc);
+        } else {
+            known.take_if(|ssrc| *ssrc == head.ssrc);
         }
     }
 

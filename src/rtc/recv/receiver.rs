@@ -1,7 +1,7 @@
 //! What one peer sends us: opened, sorted by payload type into its lanes, and answered with reports.
 //!
-//! Packets go to the lane of their payload type; which sender's they are (SSRC) follows from them. Nothing is kept for a
-//! packet that is not authentic.
+//! Packets go to the lane of their payload type, and of several encodings of a video to the one that they name; which
+//! sender's they are (SSRC) follows from them. Nothing is kept for a packet that is not authentic.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Receiver {
     pub(crate) fn set_lanes(&mut self, formats: &[Format]) {
         let mut before = std::mem::take(&mut self.lanes);
         for format in formats {
-            let same = |lane: &Lane| lane.format.codec == format.codec && lane.format.pt == format.pt;
+            let same = |lane: &Lane| lane.is_of(format);
             // Two sections may have the same; packets do not tell whose they are.
             if self.lanes.iter().any(same) {
                 continue;
@@ -102,7 +102,7 @@ impl Receiver {
         self.arrivals = Arrivals::new(now);
         for lane in &mut self.lanes {
             self.past += lane.counts();
-            *lane = Lane::new(lane.format);
+            *lane = lane.anew();
         }
     }
 
@@ -131,14 +131,13 @@ impl Receiver {
     /// Takes SRTP. Returns whether it is authentic.
     pub(crate) fn handle_rtp(&mut self, packet: &[u8], now: Instant) -> bool {
         let pt = packet.get(1).map_or(0, |second| second & 0x7f);
-        let is_of = |lane: &Lane| lane.format.pt == pt || lane.format.rtx == Some(pt);
-        let lane = self.lanes.iter().position(is_of);
         // All sections of a bundle have the same extensions, and what is no lane's is on the way all the same.
-        let with = lane.or((!self.lanes.is_empty()).then_some(0));
-        let transport = with.and_then(|at| self.lanes[at].format.transport);
+        let with = self.lanes.iter().find(|lane| lane.takes(pt).is_some()).or(self.lanes.first());
+        let ids = with.map(|lane| lane.format.ids()).unwrap_or_default();
         // Where nothing is received, packets aren't worth their decryption.
         let opener = self.opener.as_mut().filter(|_| with.is_some());
-        let (Some(opener), Some(head)) = (opener, Head::read(packet, transport)) else { return false };
+        let (Some(opener), Some(head)) = (opener, Head::read(packet, ids)) else { return false };
+        let lane = self.lanes.iter().position(|lane| lane.matches(&head));
         let mut payload = std::mem::take(&mut self.scratch);
         let opened = opener.open_rtp(packet, head.len, &mut payload);
         if let Ok(index) = opened {
@@ -154,6 +153,9 @@ impl Receiver {
                     others
                         .filter(|(_, other)| other.ssrc() == Some(head.ssrc))
                         .for_each(|(_, other)| other.leave());
+                }
+                if self.lanes[at].format.layer.is_some() {
+                    self.lanes.iter_mut().enumerate().for_each(|(other, lane)| lane.name(&head, other == at));
                 }
                 let lane = &mut self.lanes[at];
                 if lane.format.pt == pt {

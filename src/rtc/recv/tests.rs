@@ -1,6 +1,7 @@
 //! A sender of ours and a receiver on a virtual network that loses, delays, reorders and doubles packets.
 
 mod hostile;
+mod layers;
 mod raw;
 mod switching;
 mod unsafe_heap;
@@ -315,6 +316,7 @@ impl Stream {
         let video = codec.is_video();
         let format = Format {
             stream,
+            layer: None,
             codec,
             pt,
             rtx: (video && rtx).then_some(RTX),

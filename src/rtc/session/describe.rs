@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use super::section::{Declined, Part, STREAM_NAME, Used, Whole};
+use super::simulcast::Layers;
 use super::slots::{kind, write_format, write_line};
 
 /// What all sections of a description share.
@@ -85,7 +86,8 @@ fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[St
     if !used.mid.is_empty() {
         write_line(sdp, format_args!("a=mid:{}", used.mid));
     }
-    for (id, uri) in &used.extensions {
+    let named = used.layers.iter().flat_map(Layers::extensions);
+    for (id, uri) in used.extensions.iter().copied().chain(named) {
         write_line(sdp, format_args!("a=extmap:{id} {uri}"));
     }
     write_line(sdp, format_args!("a={}", used.direction().attribute()));
@@ -101,6 +103,9 @@ fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[St
         for what in feedback {
             write_line(sdp, format_args!("a=rtcp-fb:{} {what}", choice.pt));
         }
+    }
+    if let Some(layers) = &used.layers {
+        layers.write(sdp);
     }
     let Some((ssrc, rtx)) = used.sends else { return };
     if let Some(rtx) = rtx {

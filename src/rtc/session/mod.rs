@@ -18,6 +18,7 @@ mod restart;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
 mod section;
+mod simulcast;
 mod slots;
 mod state;
 pub(in crate::rtc) mod supply;

@@ -9,6 +9,7 @@ use super::direction::Direction;
 use super::payload::Choice;
 use super::sdp::{Format, Kind, Remote, Section, Transport};
 use super::section::{Declined, Part, Used};
+use super::simulcast::Layers;
 use super::slots::{self, Slots};
 use super::supply::Supply;
 use crate::media::{self, Codec, StreamId};
@@ -36,6 +37,8 @@ struct Use {
     sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
     receives: bool,
+    /// Several encodings of it, if they are offered.
+    takes_layers: bool,
     /// A section of our first offer that was declined: str0m must hear of it all the same.
     declined: bool,
 }
@@ -53,6 +56,11 @@ pub(in crate::rtc) struct Offered {
 impl Use {
     fn direction(&self) -> Direction {
         Direction::of(self.sends.is_some(), self.receives)
+    }
+
+    /// The encodings that are taken of a section.
+    fn layers(&self, s: &Section) -> Option<Layers> {
+        Layers::of(s, &self.choice).filter(|_| self.takes_layers)
     }
 }
 
@@ -99,6 +107,9 @@ pub(in crate::rtc) struct Lane {
     pub(in crate::rtc) sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
     pub(in crate::rtc) receives: bool,
+    /// Its encodings, where they are several.
+    #[cfg(feature = "recv")]
+    pub(in crate::rtc) layers: Option<Layers>,
     /// What may come instead: an offer of ours lists all that it takes, and the other side may send any of it without
     /// notice (RFC 3264, 5.1). Chromium does so even where its answer names fewer.
     #[cfg(feature = "recv")]
@@ -219,6 +230,8 @@ impl Plan {
                 sends: used.sends,
                 receives: used.receives,
                 #[cfg(feature = "recv")]
+                layers: used.layers(s),
+                #[cfg(feature = "recv")]
                 also: self.instead(used),
                 #[cfg(feature = "recv")]
                 feedback: slots::feedback(s, used.choice.pt).collect(),
@@ -275,11 +288,13 @@ impl Plan {
             }
             let stream = supply.streams(kind).find(|stream| stream.codec == choice.codec);
             let sends = stream.map(|stream| stream.id).filter(|_| direction.sends() && !self.sends(kind));
-            return Fate::Use(Use { slot, choice, sends, receives: direction.receives(), declined: false });
+            let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
+            return Fate::Use(Use { slot, choice, sends, receives, takes_layers, declined: false });
         }
         match taken.or(offered.choices.first().copied()).filter(|_| is_first) {
             Some(choice) => {
-                Fate::Use(Use { slot, choice, sends: None, receives: false, declined: !s.reachable })
+                let declined = !s.reachable;
+                Fate::Use(Use { slot, choice, sends: None, receives: false, takes_layers: false, declined })
             }
             None => Fate::Decline,
         }
@@ -319,7 +334,8 @@ impl Plan {
         anew.retain(|other| *other != kind);
         let direction = self.direction(s, kind, stream, supply);
         let sends = stream.filter(|_| direction.sends());
-        Fate::Use(Use { slot, choice, sends, receives: direction.receives(), declined: false })
+        let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
+        Fate::Use(Use { slot, choice, sends, receives, takes_layers, declined: false })
     }
 
     /// One number must mean one thing in a bundle, or str0m panics.
@@ -361,10 +377,11 @@ impl Plan {
     ) -> Vec<Part> {
         let slots = &self.settled.slots;
         let part = |(s, fate): (&Section, &Fate)| {
-            let Fate::Use(Use { slot, choice, sends, receives, declined: false }) = *fate else {
+            let Some(used) = fate.used().filter(|used| !used.declined) else {
                 let mid = fate.used().map_or(&*s.mid, |used| slots.mid(used.slot));
                 return Part::Declined(Declined::of(s, mid));
             };
+            let Use { slot, choice, sends, receives, .. } = *used;
             Part::Used(Used {
                 kind: s.kind,
                 mid: slots.mid(slot).to_owned(),
@@ -374,6 +391,7 @@ impl Plan {
                     (ssrc, choice.rtx.map(|_| rtx))
                 }),
                 receives,
+                layers: used.layers(s),
                 formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
                 extensions: slots.extensions(slot, s),
                 reduced_rtcp: s.reduced_rtcp,

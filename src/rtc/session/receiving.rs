@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use super::credentials::random_ssrc;
 use super::negotiate::Lane;
 use super::payload::Choice;
+use super::simulcast::Layers;
 use super::supply::Supply;
 use super::{Note, Session};
-use crate::media::{AUDIO_OPUS, Codec, StreamId, VIDEO_H264, VIDEO_VP8};
+use crate::media::{AUDIO_OPUS, Codec, StreamId, VIDEO_H264_LAYERS, VIDEO_VP8_LAYERS};
 use crate::rtc::crypto::keys::Keys;
-use crate::rtc::recv::lane::Format;
+use crate::rtc::recv::lane::{Format, Layer};
 use crate::rtc::recv::receiver::Receiver;
+use crate::rtc::rid::Rid;
 use crate::rtc::{Directions, Received};
 
 pub(super) struct Receiving {
@@ -30,8 +32,9 @@ impl Receiving {
 
     pub(super) fn set_lanes(&mut self, lanes: &[Lane]) {
         let has = |lane: &Lane, what| lane.feedback.contains(&what);
-        let format = |lane: &Lane, choice: &Choice| Format {
-            stream: stream(choice.codec),
+        let format = |lane: &Lane, choice: &Choice, (number, layer): (usize, Option<Layer>)| Format {
+            stream: stream(choice.codec, number),
+            layer,
             codec: choice.codec,
             pt: choice.pt,
             rtx: choice.rtx,
@@ -43,7 +46,12 @@ impl Receiving {
         let formats: Vec<Format> = lanes
             .iter()
             .filter(|lane| lane.receives)
-            .flat_map(|lane| lane.also.iter().chain([&lane.choice]).map(move |choice| format(lane, choice)))
+            .flat_map(|lane| {
+                let choices = lane.also.iter().chain([&lane.choice]);
+                choices.flat_map(move |choice| {
+                    layers(lane).into_iter().map(move |one| format(lane, choice, one))
+                })
+            })
             .collect();
         self.receiver.set_lanes(&formats);
     }
@@ -112,11 +120,18 @@ impl Session {
     }
 }
 
-/// A session receives at most one stream of each codec.
-fn stream(codec: Codec) -> StreamId {
+/// The encodings of what is received, each with its number.
+fn layers(lane: &Lane) -> Vec<(usize, Option<Layer>)> {
+    let Some(Layers { rids, name, repeated }) = &lane.layers else { return vec![(0, None)] };
+    let layer = |rid: &Rid| Some(Layer { rid: *rid, name: *name, repeated: *repeated });
+    rids.iter().map(layer).enumerate().collect()
+}
+
+/// A session receives at most one stream of each codec, in so many encodings as a video has.
+fn stream(codec: Codec, layer: usize) -> StreamId {
     match codec {
-        Codec::H264 | Codec::Jpeg => VIDEO_H264,
-        Codec::Vp8 => VIDEO_VP8,
+        Codec::H264 | Codec::Jpeg => VIDEO_H264_LAYERS[layer],
+        Codec::Vp8 => VIDEO_VP8_LAYERS[layer],
         Codec::Opus => AUDIO_OPUS,
     }
 }

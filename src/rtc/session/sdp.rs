@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::direction::Direction;
+use super::simulcast::Sent;
 use crate::media;
 use crate::rtc::refusal::Refusal;
 
@@ -101,6 +102,8 @@ pub(in crate::rtc) struct Section {
     pub(in crate::rtc) reduced_rtcp: bool,
     /// Of data channels (RFC 8841, 5.1).
     pub(in crate::rtc) sctp_port: Option<String>,
+    /// Several encodings of its video.
+    pub(in crate::rtc) sent: Sent,
     transport: Transport,
 }
 
@@ -362,6 +365,7 @@ impl Section {
             extensions: vec![],
             reduced_rtcp: false,
             sctp_port: None,
+            sent: Sent::default(),
             transport: Transport::default(),
         })
     }
@@ -399,6 +403,8 @@ impl Section {
             "bundle-only" => self.rejected = false,
             "rtcp-rsize" => self.reduced_rtcp = true,
             "sctp-port" => self.sctp_port = value.parse::<u16>().ok().map(|port| port.to_string()),
+            "rid" => self.sent.take_rid(value),
+            "simulcast" => self.sent.take_simulcast(value),
             "rtpmap" => self.about(value, |f, name| name.clone_into(&mut f.name)),
             "fmtp" => self.about(value, |f, fmtp| fmtp.clone_into(&mut f.fmtp)),
             "rtcp-fb" => {

@@ -3,6 +3,7 @@
 use super::direction::Direction;
 use super::payload::Choice;
 use super::sdp::{Format, Kind, Section};
+use super::simulcast::Layers;
 use super::slots::{EXTENSIONS, FEEDBACK, feedback};
 
 /// The MediaStream of audio and video: browsers keep the tracks of one stream in sync.
@@ -49,6 +50,8 @@ pub(in crate::rtc) struct Used {
     pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
     /// Whether something is taken there.
     pub(in crate::rtc) receives: bool,
+    /// Several encodings of it.
+    pub(in crate::rtc) layers: Option<Layers>,
     pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
     pub(in crate::rtc) extensions: Vec<(u8, &'static str)>,
     pub(in crate::rtc) reduced_rtcp: bool,
@@ -83,6 +86,7 @@ impl Used {
             slot,
             sends: None,
             receives: false,
+            layers: None,
             formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
             extensions: EXTENSIONS.into_iter().filter_map(number).collect(),
             reduced_rtcp: true,

@@ -25,6 +25,8 @@ pub(in crate::rtc) struct Supply {
     streams: Vec<Sendable>,
     /// What is taken of the other side's; nothing without the feature `recv`.
     takes: Vec<Kind>,
+    /// Of a video, several encodings.
+    takes_layers: bool,
 }
 
 impl Supply {
@@ -67,6 +69,7 @@ impl Supply {
         Supply {
             streams: self.streams.iter().filter(sent).copied().collect(),
             takes: directions.receive.iter().copied().collect(),
+            takes_layers: directions.simulcast,
         }
     }
 
@@ -78,6 +81,11 @@ impl Supply {
     /// Whether something takes what the other side sends of a kind.
     pub(in crate::rtc) fn takes(&self, kind: Kind) -> bool {
         self.takes.contains(&kind)
+    }
+
+    /// Whether several encodings of a video are taken.
+    pub(in crate::rtc) fn takes_layers(&self) -> bool {
+        self.takes_layers
     }
 
     /// What a section of a kind may be used for: streams that there are go first, the rest is for sections in which

@@ -22,5 +22,7 @@ mod rollover;
 mod serving;
 mod shards;
 mod shared_ports;
+#[cfg(feature = "recv")]
+mod simulcast;
 mod viewing;
 mod world;

@@ -18,7 +18,7 @@ pub(super) fn kinds(kinds: &[Kind]) -> BTreeSet<Kind> {
 }
 
 pub(super) fn directions(send: &[Kind], receive: &[Kind]) -> Directions {
-    Directions { send: kinds(send), receive: kinds(receive) }
+    Directions::new(kinds(send), kinds(receive))
 }
 
 pub(super) const BOTH: [Kind; 2] = [Kind::Audio, Kind::Video];

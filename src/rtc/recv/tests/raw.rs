@@ -33,9 +33,10 @@ pub(super) struct RawSender {
 /// Frames and reports that are kept.
 const KEPT: usize = 1000;
 
-fn format(stream: StreamId, codec: Codec, pt: u8, rtx: Option<u8>) -> Format {
+pub(super) fn format(stream: StreamId, codec: Codec, pt: u8, rtx: Option<u8>) -> Format {
     let video = codec.is_video();
-    Format { stream, codec, pt, rtx, nack: video, pli: video, remb: video, transport: Some(TRANSPORT) }
+    let (nack, pli, remb) = (video, video, video);
+    Format { stream, layer: None, codec, pt, rtx, nack, pli, remb, transport: Some(TRANSPORT) }
 }
 
 impl RawSender {
@@ -66,6 +67,16 @@ impl RawSender {
             all: vec![],
             compounds: vec![],
         }
+    }
+
+    /// The transport begins anew, under other keys.
+    pub(super) fn anew(&mut self) {
+        let profile = Profile::Aes128Gcm;
+        let material: Vec<u8> =
+            self.seed.to_be_bytes().into_iter().cycle().take(profile.material_len()).collect();
+        self.receiver.disconnect(self.now);
+        self.receiver.connect(&Keys::new(profile, material.clone(), false));
+        self.sealer = Sealer::new(&Keys::new(profile, material, true));
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind};
+#[cfg(feature = "recv")]
+use str0m::media::{Simulcast, SimulcastLayer};
 use str0m::{Candidate, Rtc, RtcConfig};
 
 use super::{Browser, World};
@@ -54,6 +56,23 @@ impl World {
         for kind in kinds {
             b.mids.push((*kind, api.add_media(*kind, direction, None, None, None)));
         }
+        let (offer, pending) = api.apply().expect("changes");
+        b.pending = Some(pending);
+        b.deadline = self.now;
+        offer.to_sdp_string()
+    }
+
+    /// The browser's offer of a video in several encodings.
+    #[cfg(feature = "recv")]
+    pub(in crate::rtc::tests) fn offer_layers(&mut self, id: u64, names: &[&str]) -> String {
+        let b = self.browsers.get_mut(&id).expect("made");
+        let mut api = b.rtc.sdp_api();
+        let send = names.iter().map(|name| SimulcastLayer::new(name)).collect();
+        let layers = Some(Simulcast { send, recv: vec![] });
+        b.mids.push((
+            MediaKind::Video,
+            api.add_media(MediaKind::Video, Direction::SendOnly, None, None, layers),
+        ));
         let (offer, pending) = api.apply().expect("changes");
         b.pending = Some(pending);
         b.deadline = self.now;
