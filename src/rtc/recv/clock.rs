@@ -3,6 +3,11 @@
 //! A stream's timestamps count its own clock, from anywhere. Sender reports say which wall-clock time of the sender's
 //! they stand for (RFC 3550, 6.4.1); with them the streams of a session share one zero, which is lip sync. Before them,
 //! and where they say what cannot be, a stream begins with the arrival of its first frame.
+//!
+//! The timestamps of a browser's audio stand while its track is away (`replaceTrack(null)`), and go on where they were.
+//! By the last report everything after that was captured when the pause began, until the next one. So a stream that
+//! goes on after a pause of which its timestamps know nothing is moved by the pause. If a network held the frames up
+//! instead, those behind the first would be from the future, and take the move back.
 
 use std::time::Duration;
 
@@ -15,6 +20,9 @@ const SECOND: i128 = 1_000_000_000;
 const MAX_OFF: Nanos = 5 * SECOND as Nanos;
 /// The least that a frame is later than the one before.
 const STEP: Nanos = 1_000;
+/// A pause of which timestamps know nothing: longer than networks hold frames up every day, shorter than what a player
+/// waits for.
+const PAUSE: Nanos = SECOND as Nanos / 2;
 
 /// What the streams of a session share: times of ours less those of the sender's wall clock.
 #[derive(Debug, Default)]
@@ -32,19 +40,35 @@ struct Point {
 pub(in crate::rtc) struct Clock {
     /// Ticks a second.
     rate: u32,
-    /// The last timestamp, and how many ticks it stands for.
-    last: Option<(u32, i64)>,
+    last: Option<Last>,
     /// By an arrival.
     arrival: Option<Point>,
     /// By the sender's wall clock.
     report: Option<Point>,
+    /// By how much pauses have moved both.
+    moved: Nanos,
     /// The time of the last frame.
     shown: Option<Nanos>,
 }
 
+/// The last frame: its timestamp, how many ticks that stands for, and when it arrived.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    time: u32,
+    ticks: i64,
+    came: Nanos,
+}
+
+impl Last {
+    /// How many ticks another timestamp stands for.
+    fn ticks_of(self, time: u32) -> i64 {
+        self.ticks.saturating_add(time.wrapping_sub(self.time).cast_signed().into())
+    }
+}
+
 impl Clock {
     pub(in crate::rtc) fn new(rate: u32) -> Clock {
-        Clock { rate: rate.max(1), last: None, arrival: None, report: None, shown: None }
+        Clock { rate: rate.max(1), last: None, arrival: None, report: None, moved: 0, shown: None }
     }
 
     /// This new clock of a stream that goes on from another sender: its times don't go back either.
@@ -54,27 +78,37 @@ impl Clock {
 
     /// A sender report: the timestamp that belongs to an NTP time in 32.32 bits.
     pub(in crate::rtc) fn handle_report(&mut self, shared: &mut Shared, ntp: u64, time: u32) {
-        let Some((last, ticks)) = self.last else { return };
-        let ticks = ticks.saturating_add(i64::from(time.wrapping_sub(last).cast_signed()));
+        let Some(ticks) = self.last.map(|last| last.ticks_of(time)) else { return };
         let seconds = i128::from(ntp >> 32) * SECOND;
         let at = seconds + ((i128::from(ntp & 0xffff_ffff) * SECOND) >> 32);
         let point = Point { ticks, at: Nanos::try_from(at).expect("2^32 s are 2^62 ns") };
         if let (None, Some(arrival)) = (shared.0, self.arrival) {
             shared.0 = Some(self.time(arrival, ticks) - point.at);
         }
-        self.report = Some(point);
+        // It knows of the pauses before it.
+        (self.report, self.moved) = (Some(point), 0);
     }
 
     /// The time of a frame with this timestamp, which is complete now. Times never go back.
     pub(in crate::rtc) fn time_of(&mut self, shared: &mut Shared, time: u32, now: Nanos) -> Nanos {
-        let ticks = match self.last {
-            Some((last, ticks)) => ticks.saturating_add(time.wrapping_sub(last).cast_signed().into()),
-            None => 0,
-        };
-        self.last = Some((time, ticks));
+        let ticks = self.last.map_or(0, |last| last.ticks_of(time));
+        if let Some(last) = self.last.replace(Last { time, ticks, came: now }) {
+            let step = self.span(ticks.saturating_sub(last.ticks));
+            let stood = (now - last.came).saturating_sub(step);
+            if (0..PAUSE).contains(&step) && stood >= PAUSE {
+                self.move_by(stood);
+            }
+        }
         let near = |at: &Nanos| at.abs_diff(now) < MAX_OFF.unsigned_abs();
-        let reported = |offset| self.report.map(|report| self.time(report, ticks).saturating_add(offset));
-        let mut by_report = shared.0.and_then(reported).filter(near);
+        let by_arrival = |clock: &Clock| clock.arrival.map(|arrival| clock.time(arrival, ticks));
+        let reported = |clock: &Clock, offset: Option<Nanos>| {
+            Some(clock.time(clock.report?, ticks).saturating_add(offset?))
+        };
+        // Nothing is captured after it has arrived: it was no pause, or a shorter one.
+        let at = reported(self, shared.0).or_else(|| by_arrival(self));
+        let early = at.map_or(0, |at| at.saturating_sub(now)).clamp(0, self.moved);
+        self.move_by(-early);
+        let mut by_report = reported(self, shared.0).filter(near);
         if let (Some(at), Some(offset)) = (&mut by_report, &mut shared.0)
             && *at > now
         {
@@ -83,7 +117,7 @@ impl Clock {
             *offset = offset.saturating_sub(*at - now);
             *at = now;
         }
-        let by_arrival = self.arrival.map(|arrival| self.time(arrival, ticks)).filter(near);
+        let by_arrival = by_arrival(self).filter(near);
         let at = by_report.or(by_arrival).unwrap_or_else(|| {
             self.arrival = Some(Point { ticks, at: now });
             // All streams begin again where this one does.
@@ -97,11 +131,23 @@ impl Clock {
         at
     }
 
+    /// Moves the times of all frames from now on.
+    fn move_by(&mut self, by: Nanos) {
+        self.moved = self.moved.saturating_add(by);
+        for point in [&mut self.arrival, &mut self.report].into_iter().flatten() {
+            point.at = point.at.saturating_add(by);
+        }
+    }
+
     /// When it is so many ticks, by a point.
     fn time(&self, point: Point, ticks: i64) -> Nanos {
-        let since = i128::from(ticks.saturating_sub(point.ticks)) * SECOND / i128::from(self.rate);
-        let at = i128::from(point.at) + since;
-        Nanos::try_from(at).unwrap_or(if at < 0 { Nanos::MIN / 2 } else { Nanos::MAX / 2 })
+        point.at.saturating_add(self.span(ticks.saturating_sub(point.ticks)))
+    }
+
+    /// How long so many ticks take.
+    fn span(&self, ticks: i64) -> Nanos {
+        let span = i128::from(ticks) * SECOND / i128::from(self.rate);
+        Nanos::try_from(span).unwrap_or(if span < 0 { Nanos::MIN / 2 } else { Nanos::MAX / 2 })
     }
 }
 
@@ -169,6 +215,72 @@ mod tests {
         assert!(close(sound, picture), "{sound}");
     }
 
+    /// Audio and video with reports, 5 s in, when the video takes 60 ms and the audio 20.
+    fn reported() -> (Shared, Clock, Clock) {
+        let mut shared = Shared::default();
+        let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
+        for second in 0..=5 {
+            audio.time_of(&mut shared, second * 48_000, Nanos::from(second) * 1000 * MS + 20 * MS);
+            video.time_of(&mut shared, second * 90_000, Nanos::from(second) * 1000 * MS + 60 * MS);
+            for (clock, rate) in [(&mut audio, 48_000), (&mut video, 90_000)] {
+                clock.handle_report(&mut shared, ntp(100_000 + u64::from(second) * 1000), second * rate);
+            }
+        }
+        (shared, video, audio)
+    }
+
+    #[test]
+    fn a_clock_that_stood_while_nothing_was_sent_goes_on_from_the_arrival() {
+        for reported_again in [false, true] {
+            let (mut shared, mut video, mut audio) = reported();
+            // The audio's track is taken away for 3 s. Its timestamps go on where they were, the video's do not stand.
+            let mut last = 0;
+            for n in 1..100_u32 {
+                let (ticks, now) = (5 * 48_000 + n * 960, 8000 * MS + Nanos::from(n) * 20 * MS);
+                let jitter = Nanos::from(n / 2 % 3) * 10 * MS;
+                let sound = audio.time_of(&mut shared, ticks, now + 20 * MS + jitter);
+                assert!(close(sound, now + 20 * MS), "{n}: {sound}");
+                let picture = video.time_of(&mut shared, 8 * 90_000 + n * 1800, now + 60 * MS);
+                assert!(close(picture, now + 20 * MS), "{n}: {picture}");
+                assert!(sound > last);
+                last = sound;
+                if reported_again && n == 50 {
+                    audio.handle_report(&mut shared, ntp(109_000), ticks);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_a_network_held_up_have_their_times_after_it() {
+        let (mut shared, mut video, mut audio) = reported();
+        // For 3 s nothing comes, and then all of it at once.
+        let now = 8000 * MS;
+        for n in 1..150_u32 {
+            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, now);
+            assert!(sound <= now + 150 * STEP, "{sound}");
+        }
+        for n in 150..200_u32 {
+            let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
+            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, sent + 20 * MS);
+            let picture = video.time_of(&mut shared, 5 * 90_000 + n * 1800, sent + 60 * MS);
+            assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
+            assert!(close(picture, sent + 20 * MS) || n == 150, "{n}: {picture}");
+        }
+    }
+
+    #[test]
+    fn a_stream_with_a_frame_every_ten_seconds_does_not_stand() {
+        let (mut shared, mut video, _) = reported();
+        for n in 1..6_u32 {
+            let sent = 5000 * MS + Nanos::from(n) * 10_000 * MS;
+            // One of them takes a second and a half longer than the others.
+            let late = if n == 3 { 1500 * MS } else { 0 };
+            let picture = video.time_of(&mut shared, (5 + n * 10) * 90_000, sent + 60 * MS + late);
+            assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
+        }
+    }
+
     #[test]
     fn a_sender_that_begins_anew_is_followed_by_all_its_streams() {
         let mut shared = Shared::default();
@@ -178,10 +290,10 @@ mod tests {
         for clock in [&mut audio, &mut video] {
             clock.handle_report(&mut shared, ntp(1_000_000), 0);
         }
-        // Nothing for a minute, in which the sender's clock stood still.
+        // Nothing for a minute; then it begins ten seconds before the first time.
         let minute = 60_000 * MS;
-        assert!(close(video.time_of(&mut shared, 3000, minute), minute));
-        let sound = audio.time_of(&mut shared, 48_000 / 30, minute + 5 * MS);
+        assert!(close(video.time_of(&mut shared, 0_u32.wrapping_sub(900_000), minute), minute));
+        let sound = audio.time_of(&mut shared, 0_u32.wrapping_sub(480_000), minute + 5 * MS);
         assert!(close(sound, minute), "{sound}");
     }
 
