@@ -52,8 +52,6 @@ pub(crate) struct Talking {
     problem: Option<MediaError>,
     /// Frames that were played.
     heard: u64,
-    /// How much later than by their own times the frames of the talker are taken for captured; `None` before its first.
-    shift: Option<Duration>,
 }
 
 /// The state of talking.
@@ -95,7 +93,6 @@ impl Talking {
             close_at: None,
             problem: None,
             heard: 0,
-            shift: None,
         }
     }
 
@@ -109,16 +106,6 @@ impl Talking {
             data["problem"] = talk::problem(error);
         }
         data
-    }
-
-    /// When a frame that comes now was captured. The first one is taken for fresh, and so is each that would come before it
-    /// was captured; the others follow by their own times. The clock of a browser's microphone stands while nothing is
-    /// sent, until the next sender report: by that alone the first second after a pause would be too late to be played.
-    fn captured(&mut self, captured: Instant, now: Instant) -> Instant {
-        let latest = now.saturating_duration_since(captured);
-        let shift = self.shift.map_or(latest, |shift| shift.min(latest));
-        self.shift = Some(shift);
-        captured + shift
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -181,7 +168,7 @@ impl CameraCore {
     }
 
     /// A viewer's audio came.
-    pub(super) fn hear(&mut self, call: CallId, mut frame: Frame, now: Instant) {
+    pub(super) fn hear(&mut self, call: CallId, frame: Frame, now: Instant) {
         let Some(talking) = &mut self.talking else { return };
         if frame.codec.kind() != Kind::Audio || !talking.floor.hear(call, now) {
             return;
@@ -190,7 +177,6 @@ impl CameraCore {
         let Some(talking) = &mut self.talking else { return };
         if talking.is_open {
             talking.heard += 1;
-            frame.captured = talking.captured(frame.captured, now);
             self.out.push_back(Output::Speaker(Order::Play(frame)));
         }
     }
@@ -253,7 +239,6 @@ impl CameraCore {
         let Some(talking) = &mut self.talking else { return };
         let (before, holder) = (talking.talker.as_ref().map(|(call, _)| *call), talking.floor.holder());
         if before != holder {
-            talking.shift = None;
             let party = holder.and_then(|call| self.calling.party(call));
             talking.talker = party.map(|party| (party.call, party.peer.clone()));
             if let Some(call) = before {
