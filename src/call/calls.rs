@@ -29,7 +29,7 @@ pub(super) const HANGUP: &str = "call:hangup";
 pub struct Calls {
     pub(super) config: Config,
     pub(super) own: Option<String>,
-    online: bool,
+    pub(super) online: bool,
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) timers: Timers,
     /// How often peers may call, and how often a refusal is answered.
@@ -149,7 +149,9 @@ impl Calls {
         if !self.online {
             return Err(CallError::Offline);
         }
-        if let Some((&id, _)) = self.calls.iter().find(|(_, call)| call.remote == to && !call.is_held()) {
+        if let Some((&id, _)) = self.calls.iter().find(|(_, call)| call.remote == to && !call.is_held())
+            && !self.end_closed(id, Some(Tell::Nobody))
+        {
             return Err(CallError::Exists(id));
         }
         if self.by_wire(wire_id).is_some() {
@@ -199,7 +201,9 @@ impl Calls {
     pub fn hangup(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         self.known(id)?;
-        self.end(id, Tell::Remote, end);
+        if !self.end_closed(id, None) {
+            self.end(id, Tell::Remote, end);
+        }
         Ok(())
     }
 
@@ -313,15 +317,6 @@ impl Calls {
         self.hangup(id, end, now)
     }
 
-    /// The remote has closed the media of a call, which ends it: like [`Calls::media_failed`]. A remote that knows no ids
-    /// is not informed: it has ended its call, and would take our word for the end of the next one.
-    pub fn media_closed(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
-        self.expire(now);
-        let tell = if self.known(id)?.named { Tell::Remote } else { Tell::Nobody };
-        self.end(id, tell, end);
-        Ok(())
-    }
-
     /// Handles what happened outside. Nothing a peer sends is an error here.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.expire(now);
@@ -343,11 +338,12 @@ impl Calls {
         self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.timers.next()))
     }
 
-    fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         while let Some((id, timer)) = self.timers.expired(now) {
             match timer {
                 Timer::Ring | Timer::Connect => self.end(id, Tell::Remote, EndReason::Timeout),
                 Timer::Resume => self.end(id, Tell::Nobody, EndReason::Offline),
+                Timer::Hangup => _ = self.end_closed(id, None),
             }
         }
     }
@@ -385,6 +381,9 @@ impl Calls {
         let with: Vec<_> =
             self.calls.iter().filter(|(_, c)| c.remote == address).map(|(id, _)| *id).collect();
         for id in with {
+            if self.end_closed(id, Some(Tell::Nobody)) {
+                continue;
+            }
             match self.calls.get_mut(&id).map(|call| &mut call.phase) {
                 Some(Phase::Active { away, .. }) => {
                     *away = true;
@@ -425,6 +424,9 @@ impl Calls {
         self.online = false;
         let all: Vec<_> = self.calls.keys().copied().collect();
         for id in all {
+            if self.end_closed(id, Some(Tell::Nobody)) {
+                continue;
+            }
             match self.state(id) {
                 Some(State::Active) => self.open_window(id, now),
                 // The server tells the remote that we are offline, so it ends there as well.
@@ -551,7 +553,7 @@ impl Calls {
             .map(|(held, _)| *held)
     }
 
-    fn known(&self, id: CallId) -> Result<&Call, CallError> {
+    pub(super) fn known(&self, id: CallId) -> Result<&Call, CallError> {
         self.calls.get(&id).filter(|call| !call.is_held()).ok_or(CallError::Unknown(id))
     }
 

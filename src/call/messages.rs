@@ -58,12 +58,14 @@ impl Calls {
             call.named |= wire.is_some();
         }
         match subtype {
+            HANGUP => self.end(id, Tell::Nobody, End::of(data, EndReason::Ended)),
+            // It has closed its media, so this was on its way.
+            _ if self.is_closed(id) => {}
             ACCEPT => self.on_accept(id, sender, data, now),
             REJECT => self.on_reject(id, from, &End::of(data, EndReason::Declined)),
             OFFER => self.on_offer(id, data, now),
             ANSWER => self.on_answer(id, data),
             CANDIDATE => self.on_candidate(id, data),
-            HANGUP => self.end(id, Tell::Nobody, End::of(data, EndReason::Ended)),
             _ => log::trace!("unknown call subtype ignored"),
         }
     }
@@ -133,6 +135,9 @@ impl Calls {
             self.turn_away(sender, wire, REJECT, EndReason::Busy, now);
             return;
         }
+        // A remote that closed the media of its call before.
+        let closed = self.with(from).or_else(|| self.by_wire(wire?)).filter(|id| self.is_closed(*id));
+        closed.into_iter().for_each(|id| _ = self.end_closed(id, Some(Tell::Nobody)));
         // A remote that reconnected under a new address and calls again.
         let mut replaces = wire
             .and_then(|wire| self.by_wire(wire))

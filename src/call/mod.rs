@@ -98,6 +98,9 @@
 //! | `call:hangup` | ended | ended | ended | ignored |
 //! | unknown subtype | ignored | ignored | ignored | ignored |
 //!
+//! A remote that hangs up also closes its media, which may arrive first ([`Calls::media_closed`]): then the call waits
+//! for the hangup and its reason, for [`Config::hangup_wait`], and ignores everything else but a new init.
+//!
 //! A `call:reject` never ends a callee's call: it is the `busy` of a browser whose call we took in a glare.
 //!
 //! | `call:offer` when | to the callee | to the caller |
@@ -147,6 +150,7 @@
 
 pub mod body;
 mod calls;
+mod goodbye;
 mod messages;
 mod phase;
 #[cfg(test)]
@@ -180,6 +184,9 @@ pub struct Config {
     pub resume_window: Duration,
     /// How long an offer that renegotiates waits for its answer before it counts as lost: 5 s, as in our page.
     pub answer_timeout: Duration,
+    /// How long a call whose media the remote has closed waits for its hangup, which says why: 1 s, for a message that
+    /// left at the same time by way of the server.
+    pub hangup_wait: Duration,
     /// With this many calls, further inits are answered `busy`. Default: none; `max_calls` still applies.
     pub busy_limit: Option<usize>,
     /// Calls in both directions and any state: 256. Inits beyond that are answered `busy`.
@@ -207,6 +214,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(60),
             resume_window: Duration::from_secs(30),
             answer_timeout: Duration::from_secs(5),
+            hangup_wait: Duration::from_secs(1),
             busy_limit: None,
             max_calls: 256,
             max_early_candidates: 64,

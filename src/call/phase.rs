@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::body::Candidate;
+use super::body::{Candidate, End};
 use super::{CallError, CallId, Config, State};
 use crate::limit::RateKey;
 
@@ -59,6 +59,11 @@ pub(super) enum Phase {
         /// Our address changed, and the remote has not sent anything since.
         moved: bool,
     },
+    /// The remote has closed the media, and its hangup is awaited.
+    Closed {
+        end: End,
+        was: State,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +101,7 @@ impl Call {
             Phase::Held { .. } => None,
             Phase::Connecting => Some(State::Connecting),
             Phase::Active { .. } => Some(State::Active),
+            Phase::Closed { was, .. } => Some(was),
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Connect,
     /// One side of an active call to be back on signalling.
     Resume,
+    /// The hangup of a remote that has closed the media.
+    Hangup,
 }
 
 impl Timer {
@@ -22,6 +24,7 @@ impl Timer {
             Timer::Ring => config.ring_timeout,
             Timer::Connect => config.connect_timeout,
             Timer::Resume => config.resume_window,
+            Timer::Hangup => config.hangup_wait,
         }
     }
 }

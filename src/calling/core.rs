@@ -360,8 +360,11 @@ impl Core {
             rtc::Event::Closed { session, end } => {
                 let Some(&id) = self.sessions.get(&session) else { return };
                 _ = match end.reason {
-                    // The other side closed it.
-                    EndReason::Ended => self.calls.media_closed(id, end, now),
+                    // The other side closed it, and its offers are void.
+                    EndReason::Ended => {
+                        self.offers.remove(id);
+                        self.calls.media_closed(id, end, now)
+                    }
                     _ => self.calls.media_failed(id, end, now),
                 };
             }

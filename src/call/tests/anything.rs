@@ -16,6 +16,7 @@ const LIMITS: Config = Config {
     connect_timeout: Duration::from_secs(60),
     resume_window: Duration::from_secs(30),
     answer_timeout: Duration::from_secs(5),
+    hangup_wait: Duration::from_secs(1),
     busy_limit: Some(4),
     max_calls: 5,
     max_early_candidates: 3,
@@ -44,6 +45,7 @@ enum Op {
     Candidate(u64),
     Connected(u64),
     Failed(u64),
+    Closed(u64),
 }
 
 fn address() -> impl Strategy<Value = String> {
@@ -116,6 +118,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => call().prop_map(Op::Candidate),
         3 => call().prop_map(Op::Connected),
         1 => call().prop_map(Op::Failed),
+        1 => call().prop_map(Op::Closed),
     ]
 }
 
@@ -209,6 +212,7 @@ proptest! {
                 Op::Candidate(id) => drop(calls.local_candidate(n(*id), Candidate::new("c"), now)),
                 Op::Connected(id) => drop(calls.media_connected(n(*id), now)),
                 Op::Failed(id) => drop(calls.media_failed(n(*id), "ice", now)),
+                Op::Closed(id) => drop(calls.media_closed(n(*id), "ended", now)),
             }
             let mut outputs = 0;
             loop {

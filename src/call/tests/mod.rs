@@ -4,6 +4,7 @@ mod anything;
 mod bench;
 mod early;
 mod glare;
+mod goodbye;
 mod limits;
 mod net;
 mod rules;

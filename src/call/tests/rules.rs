@@ -503,19 +503,6 @@ fn an_offer_that_nobody_answers_counts_as_lost_after_five_seconds() {
 }
 
 #[test]
-fn a_remote_without_ids_is_not_informed_of_what_it_closed_itself() {
-    let mut b = Bench::at(Stage::Idle);
-    b.hear_plain(LOW, "call:init", "{}");
-    b.calls.accept(id(1), b.now).expect("incoming");
-    b.drain();
-    b.calls.media_closed(id(1), "ended", b.now).expect("accepted");
-    assert_eq!(b.drain(), ["ended 1 b|2 ended"], "it may be calling again by now");
-    let mut b = Bench::at(Stage::CalleeActive);
-    b.calls.media_closed(id(1), "ended", b.now).expect("active");
-    assert_eq!(b.drain(), [r#"b|2 < hangup w {"reason":"ended"}"#, "ended 1 b|2 ended"]);
-}
-
-#[test]
 fn further_inits_are_answered_busy_at_the_limit() {
     let config = Config { busy_limit: Some(1), ..Config::default() };
     for stage in STAGES.into_iter().filter(|stage| *stage != Stage::Idle) {

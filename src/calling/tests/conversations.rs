@@ -136,6 +136,23 @@ fn either_side_hangs_up() {
 }
 
 #[test]
+fn both_sides_have_one_reason_whether_the_hangup_or_the_end_of_media_comes_first() {
+    for (signalling, network) in [(5, 150), (50, 50), (150, 5)] {
+        for n in [0, 1] {
+            let mut world = World::new();
+            (world.signalling.delay, world.network.delay) = (ms(signalling), ms(network));
+            world.call(0, both());
+            world.run(ms(3000));
+            world.hang_up_for(n, EndReason::SourceFailed);
+            world.run(ms(500));
+            let ends = (world.end(0), world.end(1));
+            let failed = || Some("source-failed".to_owned());
+            assert_eq!(ends, (failed(), failed()), "{signalling} and {network} ms, {n} hangs up");
+        }
+    }
+}
+
+#[test]
 fn the_bitrate_follows_what_the_network_carries() {
     let mut world = World::new();
     world.call(0, both());

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::call::body::EndReason;
 use crate::call::{CallId, RateLimit};
 use crate::calling::core::Core;
 use crate::calling::feeding::Feeding;
@@ -181,11 +182,12 @@ impl World {
     }
 
     pub(super) fn hang_up(&mut self, n: usize) {
+        self.hang_up_for(n, EndReason::Ended);
+    }
+
+    pub(super) fn hang_up_for(&mut self, n: usize, reason: EndReason) {
         let call = self.peers[n].call.take().expect("a call");
-        self.peers[n]
-            .core
-            .hang_up(call, crate::call::body::EndReason::Ended.into(), self.now)
-            .expect("it goes on");
+        self.peers[n].core.hang_up(call, reason.into(), self.now).expect("it goes on");
         self.drain(n);
     }
 
