@@ -1,6 +1,8 @@
 //! The calls and the application's commands; `messages` handles what peers send.
 
 use std::collections::{BTreeMap, VecDeque};
+#[cfg(feature = "calls")]
+use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
@@ -237,6 +239,12 @@ impl Calls {
             Negotiation::TheirsWaits => false,
             Negotiation::Stable => true,
         })
+    }
+
+    /// [`Config::answer_timeout`].
+    #[cfg(feature = "calls")]
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.config.answer_timeout
     }
 
     /// When our pending offer counts as lost ([`Config::answer_timeout`]); `None` if it never does, or none is pending.

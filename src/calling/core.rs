@@ -103,12 +103,15 @@ impl Core {
         self.begin(to, wire_id, data, at_once, session, now)
     }
 
-    /// Sets what a call sends and receives, from its next description on. At [`Event::Incoming`] or [`Event::Calling`]
-    /// a caller's offer is not answered yet, since that waits for an [`Input::Timeout`].
-    #[cfg(any(feature = "talk", feature = "relay"))]
-    pub(crate) fn grant(&mut self, call: CallId, directions: rtc::Directions, now: Instant) {
+    /// Sets what a call sends and receives, from its next description on: with the feature `calls` that is an offer of
+    /// ours if the call has been described before. At [`Event::Incoming`] or [`Event::Calling`] a caller's offer is not
+    /// answered yet, since that waits for an [`Input::Timeout`].
+    #[cfg(any(feature = "calls", feature = "talk", feature = "relay"))]
+    pub(crate) fn set_directions(&mut self, call: CallId, directions: rtc::Directions, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
         self.fanout.set_directions(seat.session, directions);
+        #[cfg(feature = "calls")]
+        self.change(call);
         self.settle(now);
     }
 

@@ -9,26 +9,21 @@ use std::time::Instant;
 use super::core::Core;
 use crate::call::CallId;
 use crate::media::StreamInfo;
-use crate::rtc::Directions;
 
 impl Core {
-    /// Sets what a call sends and receives: in its next description, which is an offer of ours if it has been described
-    /// before.
-    pub(crate) fn set_directions(&mut self, call: CallId, directions: Directions, now: Instant) {
-        let Some(seat) = self.seats.get_mut(&call) else { return };
-        self.fanout.set_directions(seat.session, directions);
-        seat.renegotiation.change();
-        self.renegotiating.insert(call);
-        self.settle(now);
+    /// What a call is to send or receive has changed.
+    pub(super) fn change(&mut self, call: CallId) {
+        if let Some(seat) = self.seats.get_mut(&call) {
+            seat.renegotiation.change();
+            self.renegotiating.insert(call);
+        }
     }
 
     /// Sets the streams that can be sent: in calls that go on, too, if they are `others` than before.
     pub(crate) fn change_streams(&mut self, streams: &[StreamInfo], others: bool, now: Instant) {
         self.fanout.set_streams(streams);
-        for (call, seat) in self.seats.iter_mut().filter(|_| others) {
-            seat.renegotiation.change();
-            self.renegotiating.insert(*call);
-        }
+        let all: Vec<CallId> = self.seats.keys().filter(|_| others).copied().collect();
+        all.into_iter().for_each(|call| self.change(call));
         self.settle(now);
     }
 
@@ -43,8 +38,7 @@ impl Core {
     pub(super) fn gave_way(&mut self, call: CallId) {
         let Some(seat) = self.seats.get_mut(&call) else { return };
         if seat.renegotiation.open.take().is_some() {
-            seat.renegotiation.change();
-            self.renegotiating.insert(call);
+            self.change(call);
         }
     }
 
@@ -58,18 +52,19 @@ impl Core {
     /// Makes the offers that are due. Returns whether there was one.
     pub(super) fn renegotiate(&mut self, now: Instant) -> bool {
         let mut any = false;
+        let timeout = self.calls.answer_timeout();
         let all: Vec<CallId> = self.renegotiating.iter().copied().collect();
         for call in all {
             let Some(seat) = self.seats.get_mut(&call) else { continue };
             let (session, state) = (seat.session, &mut seat.renegotiation);
-            if !state.due && state.again_at().is_some_and(|at| at <= now) {
+            if !state.due && state.again_at(timeout).is_some_and(|at| at <= now) {
                 (state.due, state.tries) = (true, state.tries + 1);
             }
             if state.due && self.calls.may_offer(call, now) {
                 self.offer_again(call, session, now);
                 any = true;
             }
-            if self.seats.get(&call).is_none_or(|seat| seat.renegotiation.is_at_rest()) {
+            if self.seats.get(&call).is_none_or(|seat| seat.renegotiation.is_at_rest(timeout)) {
                 self.renegotiating.remove(&call);
             }
         }
@@ -103,7 +98,10 @@ impl Core {
     pub(super) fn offer_again_at(&self) -> Option<Instant> {
         let at = |call: &CallId| {
             let state = &self.seats.get(call)?.renegotiation;
-            if state.due { self.calls.offer_lost_at(*call) } else { state.again_at() }
+            match state.due {
+                true => self.calls.offer_lost_at(*call),
+                false => state.again_at(self.calls.answer_timeout()),
+            }
         };
         self.renegotiating.iter().filter_map(at).min()
     }

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 ///
 /// [`Config::answer_timeout`]: crate::call::Config::answer_timeout
 const TRIES: u32 = 3;
-/// As signalling has it, before that is asked.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far a call's own offers are.
 #[derive(Debug, Default)]
@@ -37,12 +35,12 @@ impl Renegotiation {
         self.agreed = true;
     }
 
-    /// When the open offer is made again.
-    pub(super) fn again_at(&self) -> Option<Instant> {
-        self.open.filter(|_| self.tries < TRIES).map(|at| at + ANSWER_TIMEOUT * 2_u32.pow(self.tries))
+    /// When the open offer is made again, if the first one is given so long.
+    pub(super) fn again_at(&self, timeout: Duration) -> Option<Instant> {
+        self.open.filter(|_| self.tries < TRIES).map(|at| at + timeout * 2_u32.pow(self.tries))
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
-        !self.due && self.again_at().is_none()
+    pub(super) fn is_at_rest(&self, timeout: Duration) -> bool {
+        !self.due && self.again_at(timeout).is_none()
     }
 }

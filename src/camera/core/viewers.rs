@@ -165,7 +165,7 @@ impl CameraCore {
         #[cfg(feature = "relay")]
         self.grant_publishing(peer, &mut directions);
         if !directions.receive.is_empty() {
-            self.calling.grant(call, directions, now);
+            self.calling.set_directions(call, directions, now);
         }
     }
 
