@@ -16,7 +16,8 @@ use symple::call::{CallError, State};
 use symple::calling::{Call, Calling, Conversation, FrameEvent};
 use symple::client;
 use symple::media::Kind::{self, Audio, Video};
-use symple::media::source::{Feed, Request, Source};
+use symple::media::error::{ErrorKind, MediaError};
+use symple::media::source::{Feed, Request, Source, SourceState};
 use symple::media::{Codec, Frame};
 use symple::net::{ClientEvent, ServerConfig};
 use symple::rtc::Directions;
@@ -386,9 +387,74 @@ fn a_source_that_ends_ends_the_calls_that_only_send_it() {
         while a.next().await.is_some() {}
         assert_eq!(a.end().map(|end| end.reason), Some(EndReason::SourceEnded));
         while b.next().await.is_some() {}
-        // The end of the transport may be faster than the message with the reason.
-        let reason = b.end().map(|end| end.reason);
-        assert!(matches!(reason, Some(EndReason::SourceEnded | EndReason::Ended)), "{reason:?}");
+        assert_eq!(b.end().map(|end| end.reason), Some(EndReason::SourceEnded));
+    });
+}
+
+#[test]
+fn calls_go_on_while_the_source_is_lost_and_the_next_one_tries_one_that_was_given_up_again() {
+    with_two(bare, async |alice, bob| {
+        let (source, feed) = Source::push(Codec::Opus);
+        alice.calling.set_source(source);
+        let states = Arc::new(Mutex::new(vec![]));
+        alice.calling.on_source({
+            let states = states.clone();
+            move |status| states.lock().unwrap_or_else(PoisonError::into_inner).push(status.state)
+        });
+        let began = Instant::now();
+        let speak = || {
+            let data = made(Codec::Opus, 0, began.elapsed().as_millis() as u32, true);
+            alice.pushed.lock().unwrap_or_else(PoisonError::into_inner).push(data.clone());
+            feed.push(data, true, began.elapsed()).expect("a valid frame");
+        };
+        /// Speaks until the other one hears it.
+        async fn heard(call: &mut Conversation, alice: &Program, speak: impl Fn()) {
+            let speaking = async {
+                loop {
+                    speak();
+                    smol::Timer::after(FRAME_EVERY).await;
+                }
+            };
+            or(receives(call, alice, &[Audio]), speaking).await;
+        }
+        let audio = || Directions::new([Audio], [Audio]);
+        let [mut a, mut b] = connect(alice, bob, Call::new([Audio], [Audio]), audio()).await;
+        heard(&mut b, alice, speak).await;
+        feed.failed(MediaError::new(ErrorKind::Unreachable, "the microphone is gone"));
+        silence(&mut b).await;
+        receives(&mut a, bob, &[Audio]).await;
+        assert_eq!((a.end(), b.end()), (None, None), "the source comes back by itself");
+        heard(&mut b, alice, speak).await;
+        // Given up, it is no longer sent, and what is received goes on.
+        feed.ended();
+        while a.stats().is_some_and(|stats| !stats.streams.is_empty()) {
+            smol::Timer::after(Duration::from_millis(10)).await;
+        }
+        silence(&mut b).await;
+        silence(&mut a).await;
+        receives(&mut a, bob, &[Audio]).await;
+        assert_eq!((a.end(), b.end()), (None, None));
+        // Who wants to send again tries it again.
+        a.mute(Audio);
+        a.unmute(Audio);
+        heard(&mut b, alice, speak).await;
+        feed.failed(MediaError::new(ErrorKind::Unauthorized, "a wrong password"));
+        a.hang_up(EndReason::Ended);
+        while b.next().await.is_some() {}
+        // One that only sends.
+        let [mut a, mut b] = connect(alice, bob, Call::new([Audio], []), Directions::new([], [Audio])).await;
+        heard(&mut b, alice, speak).await;
+        feed.failed(MediaError::new(ErrorKind::Unauthorized, "a wrong password"));
+        while a.next().await.is_some() {}
+        while b.next().await.is_some() {}
+        let failed = Some(EndReason::SourceFailed);
+        assert_eq!((a.end().map(|end| end.reason), b.end().map(|end| end.reason)), (failed.clone(), failed));
+        let mut states = states.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        states.dedup();
+        use SourceState::{Ended, Failed, Lost, Playing, Starting};
+        let expected =
+            [Starting, Playing, Lost, Playing, Ended, Starting, Playing, Failed, Starting, Playing, Failed];
+        assert_eq!(states, expected);
     });
 }
 

@@ -79,7 +79,7 @@ impl Driver {
         let mut any = false;
         while let Some(event) = feeder.poll_event() {
             any = true;
-            self.shared.source_event(&feeder, event);
+            self.shared.source_event(&feeder, &event);
         }
         let Poll::Ready(frame) = feeder.poll_frame(cx) else { return any };
         let now = time::now();
@@ -109,6 +109,7 @@ impl Driver {
             match output {
                 Output::Timeout(at) => {
                     self.command_source();
+                    self.shared.show_source();
                     let feeding = lock(&self.shared.feeding).poll_timeout();
                     return self.alarm.set(at.into_iter().chain(feeding).min());
                 }

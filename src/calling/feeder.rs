@@ -41,6 +41,11 @@ impl Feeder {
         self.source.producer().streams()
     }
 
+    /// Whether it may come back after a loss.
+    pub(super) fn is_live(&self) -> bool {
+        self.source.producer().is_live()
+    }
+
     pub(super) fn command(&self, command: Command) {
         self.source.producer().command(command);
     }

@@ -2,15 +2,19 @@
 //!
 //! A stream is wanted while a call takes it. Key frame requests are merged. The bitrate is what the slowest of the
 //! networks carries, since all get the same frames.
+//!
+//! A source that is lost comes back by itself: its streams stay, and calls wait for its frames. One that is given up has no
+//! streams any more, until a call wants to send again: that tries it again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::Event;
 use crate::call::CallId;
+use crate::call::body::EndReason;
 use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
 use crate::media::adapt::rate::{BitrateLimits, RateControl};
-use crate::media::source::Command;
+use crate::media::source::{Command, SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, StreamId, StreamInfo};
 
 /// What a call takes.
@@ -21,10 +25,26 @@ struct Taker {
     estimate: Option<u32>,
 }
 
-/// The core. Feed it, then drain [`poll_command`](Self::poll_command).
-#[derive(Debug, Default)]
+/// What an event of the source means for calls.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Nothing,
+    /// It has these streams; `others` if they are others than before, not just of another format.
+    Streams {
+        streams: Vec<StreamInfo>,
+        others: bool,
+    },
+    /// It is given up, and has none: calls that only send end with this reason.
+    GivenUp(EndReason),
+}
+
+/// The core. Feed it, then drain [`poll_command`](Self::poll_command) and [`poll_status`](Self::poll_status).
 pub(super) struct Feeding {
     streams: Vec<StreamInfo>,
+    /// Those of a source that was given up.
+    given_up: Option<Vec<StreamInfo>>,
+    tracker: StatusTracker,
+    statuses: VecDeque<SourceStatus>,
     takers: BTreeMap<CallId, Taker>,
     wanted: BTreeSet<StreamId>,
     keys: KeyFrames,
@@ -33,12 +53,62 @@ pub(super) struct Feeding {
 }
 
 impl Feeding {
-    /// Another source replaces the one before, which asks for nothing yet.
-    pub(super) fn replace(&mut self, now: Instant) {
-        (self.streams, self.wanted) = (vec![], BTreeSet::new());
-        (self.keys, self.rates) = (KeyFrames::new(), BTreeMap::new());
-        self.commands.clear();
+    /// Without a source.
+    pub(super) fn new() -> Feeding {
+        Feeding {
+            streams: vec![],
+            given_up: None,
+            tracker: StatusTracker::new(true),
+            statuses: VecDeque::new(),
+            takers: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            keys: KeyFrames::new(),
+            rates: BTreeMap::new(),
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Another source replaces the one before, which asks for nothing yet. `is_live` if it may come back after a loss.
+    pub(super) fn replace(&mut self, is_live: bool, now: Instant) {
+        *self = Feeding {
+            tracker: StatusTracker::new(is_live),
+            takers: std::mem::take(&mut self.takers),
+            ..Feeding::new()
+        };
         self.update(now);
+    }
+
+    /// Takes notice of what happened to the source.
+    pub(super) fn handle_source(&mut self, event: &SourceEvent, now: Instant) -> Change {
+        let before = self.tracker.status();
+        self.tracker.handle_event(event);
+        let status = self.tracker.status();
+        self.statuses.extend(status.filter(|_| status != before));
+        match event {
+            SourceEvent::Streams(streams) => {
+                let others = self.set_streams(streams, now);
+                Change::Streams { streams: streams.clone(), others }
+            }
+            SourceEvent::GaveUp if self.given_up.is_none() => {
+                self.given_up = Some(std::mem::take(&mut self.streams));
+                self.update(now);
+                let has_ended = status.is_some_and(|status| status.state == SourceState::Ended);
+                Change::GivenUp(if has_ended { EndReason::SourceEnded } else { EndReason::SourceFailed })
+            }
+            _ => Change::Nothing,
+        }
+    }
+
+    /// A call is to send: a source that was given up is tried again, and these are its streams.
+    pub(super) fn try_again(&mut self, now: Instant) -> Option<Vec<StreamInfo>> {
+        let streams = self.given_up.take()?;
+        self.set_streams(&streams, now);
+        Some(streams)
+    }
+
+    /// What the source does, if that is news.
+    pub(super) fn poll_status(&mut self) -> Option<SourceStatus> {
+        self.statuses.pop_front()
     }
 
     /// The streams that there are. Returns whether they are others than before, not just of another format.
@@ -47,7 +117,7 @@ impl Feeding {
             streams.iter().map(|info| (info.id, info.codec)).collect()
         };
         let changed = known(streams) != known(&self.streams);
-        self.streams = streams.to_vec();
+        (self.streams, self.given_up) = (streams.to_vec(), None);
         self.update(now);
         changed
     }
@@ -124,6 +194,10 @@ impl Feeding {
         }
         if wanted != self.wanted {
             self.commands.push_back(Command::Want(wanted.clone()));
+            let before = self.tracker.status();
+            self.tracker.handle_wanted(!wanted.is_empty());
+            let status = self.tracker.status();
+            self.statuses.extend(status.filter(|_| status != before));
             self.wanted = wanted;
         }
         self.handle_timeout(now);
@@ -140,7 +214,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::body::EndReason;
+    use crate::media::error::{ErrorKind, MediaError};
     use crate::media::{AUDIO_OPUS, VIDEO_H264};
     use crate::proto::Address;
 
@@ -151,7 +225,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Bench {
-            let (mut feeding, now) = (Feeding::default(), Instant::now());
+            let (mut feeding, now) = (Feeding::new(), Instant::now());
             let streams =
                 [StreamInfo::new(VIDEO_H264, Codec::H264), StreamInfo::new(AUDIO_OPUS, Codec::Opus)];
             assert!(feeding.set_streams(&streams, now) && !feeding.set_streams(&streams, now));
@@ -179,6 +253,16 @@ mod tests {
             }
             self.now = end;
             self.commands()
+        }
+    }
+
+    impl Bench {
+        fn source(&mut self, event: &SourceEvent) -> (Change, Vec<Command>) {
+            (self.feeding.handle_source(event, self.now), self.commands())
+        }
+
+        fn states(&mut self) -> Vec<SourceState> {
+            std::iter::from_fn(|| self.feeding.poll_status()).map(|status| status.state).collect()
         }
     }
 
@@ -233,5 +317,44 @@ mod tests {
         assert_eq!(bench.event(&wanted(2)), []);
         assert_eq!(bench.event(&wanted(1)), []);
         assert_eq!(bench.pass(Duration::from_secs(1)), [Command::KeyFrame(VIDEO_H264)]);
+    }
+
+    #[test]
+    fn calls_wait_for_a_source_that_is_lost() {
+        let mut bench = Bench::new();
+        bench.takes(1, &[VIDEO_H264]);
+        let gone = MediaError::new(ErrorKind::NoCamera, "/dev/video0");
+        for event in [SourceEvent::Started, SourceEvent::Failed(gone), SourceEvent::Started] {
+            assert_eq!(bench.source(&event), (Change::Nothing, vec![]));
+        }
+        use SourceState::{Lost, Playing, Starting};
+        assert_eq!(bench.states(), [Starting, Playing, Lost, Playing]);
+    }
+
+    #[test]
+    fn a_source_that_is_given_up_is_tried_again_by_who_wants_to_send_next() {
+        let wrong = || SourceEvent::Failed(MediaError::new(ErrorKind::Unauthorized, "rtsp://192.0.2.7/"));
+        let cases = [
+            (SourceEvent::Ended, EndReason::SourceEnded, SourceState::Ended),
+            (wrong(), EndReason::SourceFailed, SourceState::Failed),
+        ];
+        for (why, reason, state) in cases {
+            let mut bench = Bench::new();
+            bench.feeding.replace(false, bench.now);
+            bench.feeding.set_streams(&[StreamInfo::new(AUDIO_OPUS, Codec::Opus)], bench.now);
+            bench.takes(1, &[AUDIO_OPUS]);
+            assert_eq!(bench.feeding.try_again(bench.now), None, "it runs");
+            bench.source(&why);
+            let (change, commands) = bench.source(&SourceEvent::GaveUp);
+            assert_eq!((change, commands), (Change::GivenUp(reason), vec![want(&[])]));
+            assert_eq!(bench.states(), [SourceState::Starting, state]);
+            assert_eq!(bench.source(&SourceEvent::GaveUp).0, Change::Nothing, "once");
+            bench.takes(1, &[]);
+            let streams = bench.feeding.try_again(bench.now).expect("it was given up");
+            assert_eq!(streams, [StreamInfo::new(AUDIO_OPUS, Codec::Opus)]);
+            assert_eq!(bench.feeding.try_again(bench.now), None);
+            assert_eq!(bench.takes(2, &[AUDIO_OPUS]), [want(&[AUDIO_OPUS])]);
+            assert_eq!(bench.states(), [SourceState::Starting]);
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::Client;
 use crate::call::{CallError, RateLimit};
 use crate::media::Kind;
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::source::Source;
+use crate::media::source::{Source, SourceStatus};
 use crate::net::channel::bounded;
 use crate::net::udp::Udp;
 use crate::net::{Signal, lock, time};
@@ -192,7 +192,8 @@ impl Calling {
             lines: Mutex::new(BTreeMap::new()),
             incoming: Mutex::new(None),
             feeder: Mutex::new(None),
-            feeding: Mutex::new(Feeding::default()),
+            feeding: Mutex::new(Feeding::new()),
+            source_listener: Mutex::new(None),
             core: Mutex::new(Core::new(core, time::now())),
             client: client.clone(),
             changed: Signal::default(),
@@ -257,7 +258,9 @@ impl Calling {
     /// bitrate that the slowest of those calls carries, between 150 kbit/s and 4 Mbit/s. Calls that go on get what the new
     /// source has by a new offer.
     ///
-    /// When the source ends for good, calls that only send end with the reason `source-ended`.
+    /// While the source is lost and comes back by itself, calls go on without its frames. When it ends or fails for good,
+    /// calls that only send end with the reason `source-ended` or `source-failed`, and the others go on without sending;
+    /// the next call that sends tries it again. [`on_source`](Self::on_source) tells what it does.
     pub fn set_source(&self, source: Source) {
         let shared = Arc::downgrade(&self.shared);
         let feeder = Arc::new(Feeder::new(source, move |lost| {
@@ -269,13 +272,21 @@ impl Calling {
         }));
         let streams = feeder.streams();
         let mut current = lock(&self.shared.feeder);
-        lock(&self.shared.feeding).replace(time::now());
+        lock(&self.shared.feeding).replace(feeder.is_live(), time::now());
         self.shared.set_streams(&streams);
         let before = current.replace(feeder);
         drop(current);
         // Not under the lock: it may own a handle of ours.
         before.into_iter().for_each(|before| before.stop());
         self.shared.changed.notify();
+    }
+
+    /// Sets the callback for what the [source](Self::set_source) does while a call takes a stream of it, instead of one
+    /// before: that it starts, plays, is lost, or has ended or failed for good. It must not block.
+    pub fn on_source(&self, listener: impl Fn(SourceStatus) + Send + Sync + 'static) {
+        let before = lock(&self.shared.source_listener).replace(Arc::new(listener));
+        // Not under the lock: it may own a handle of ours.
+        drop(before);
     }
 
     /// Hangs up all calls, and ends [`Calling::run`].

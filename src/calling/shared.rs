@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::core::Core;
 use super::feeder::Feeder;
-use super::feeding::Feeding;
+use super::feeding::{Change, Feeding};
 use super::line::Line;
 use super::wish::Wish;
 use super::{Event, Input, Whence};
@@ -15,7 +15,7 @@ use crate::Client;
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
 use crate::client;
-use crate::media::source::SourceEvent;
+use crate::media::source::{SourceEvent, SourceStatus};
 use crate::media::{Frame, StreamId, StreamInfo};
 use crate::net::channel::Sender;
 use crate::net::udp::Udp;
@@ -33,6 +33,8 @@ pub(super) struct Waiting {
     pub data: String,
 }
 
+pub(super) type SourceListener = Arc<dyn Fn(SourceStatus) + Send + Sync>;
+
 /// Of its locks, an earlier one is taken before a later one, and the core's last.
 pub(super) struct Shared {
     pub lines: Mutex<BTreeMap<CallId, Arc<Line>>>,
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     /// The source of what is sent.
     pub feeder: Mutex<Option<Arc<Feeder>>>,
     pub feeding: Mutex<Feeding>,
+    /// Who is informed of what the source does.
+    pub source_listener: Mutex<Option<SourceListener>>,
     pub core: Mutex<Core>,
     pub client: Client,
     pub changed: Signal,
@@ -149,6 +153,7 @@ impl Shared {
         at_once: bool,
     ) -> Result<(CallId, Arc<Line>), CallError> {
         let directions = wish.directions();
+        self.before_sending(&directions);
         self.begin(wish, |core| core.call(to, &random_id(), data, at_once, directions, time::now()))
     }
 
@@ -156,6 +161,7 @@ impl Shared {
     pub(super) fn accept(&self, call: CallId, grant: Directions) -> Result<(CallId, Arc<Line>), CallError> {
         let wish = Wish::new(grant);
         let directions = wish.directions();
+        self.before_sending(&directions);
         self.begin(wish, |core| {
             core.set_directions(call, directions, time::now());
             core.accept(call, time::now()).map(|()| call)
@@ -189,9 +195,13 @@ impl Shared {
     pub(super) fn change(&self, call: CallId, line: &Line, change: impl FnOnce(&mut Wish)) {
         // Under its lock, so that of two changes the later one counts.
         let mut wish = lock(&line.wish);
+        let before = wish.directions();
         change(&mut wish);
-        lock(&self.core).set_directions(call, wish.directions(), time::now());
+        let after = wish.directions();
+        let more = Directions { send: &after.send - &before.send, ..after.clone() };
+        lock(&self.core).set_directions(call, after, time::now());
         drop(wish);
+        self.before_sending(&more);
         self.changed.notify();
     }
 
@@ -206,14 +216,28 @@ impl Shared {
         self.changed.notify();
     }
 
+    /// A source that was given up is tried again when something is to be sent.
+    fn before_sending(&self, directions: &Directions) {
+        if directions.send.is_empty() {
+            return;
+        }
+        // Held, so that another source does not replace it meanwhile.
+        let current = lock(&self.feeder);
+        let now = time::now();
+        if let Some(streams) = lock(&self.feeding).try_again(now) {
+            lock(&self.core).change_streams(&streams, true, now);
+        }
+        drop(current);
+    }
+
     /// The source is given up: what is only for sending it ends.
-    pub(super) fn end_senders(&self, reason: &EndReason) {
+    fn end_senders(&self, reason: &EndReason) {
         let lines = lock(&self.lines).clone();
         let senders = lines.iter().filter(|(_, line)| !lock(&line.wish).receives());
         senders.for_each(|(call, _)| self.hang_up(*call, reason.clone().into()));
     }
 
-    /// The streams that there are from now on. Call it under the feeder's lock.
+    /// The streams of another source. Call it under the feeder's lock.
     pub(super) fn set_streams(&self, streams: &[StreamInfo]) {
         let now = time::now();
         let others = lock(&self.feeding).set_streams(streams, now);
@@ -221,25 +245,34 @@ impl Shared {
     }
 
     /// Something happened to this source.
-    pub(super) fn source_event(&self, feeder: &Arc<Feeder>, event: SourceEvent) {
-        match event {
-            SourceEvent::Streams(streams) => self.change_streams(feeder, &streams),
-            SourceEvent::GaveUp => {
-                self.change_streams(feeder, &[]);
-                self.end_senders(&EndReason::SourceEnded);
+    pub(super) fn source_event(&self, feeder: &Arc<Feeder>, event: &SourceEvent) {
+        if let SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e) = event {
+            log::warn!("the source of calls: {e}");
+        }
+        let current = lock(&self.feeder);
+        // Another one may have replaced it meanwhile.
+        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, feeder)) {
+            return;
+        }
+        let now = time::now();
+        let change = lock(&self.feeding).handle_source(event, now);
+        match change {
+            Change::Nothing => {}
+            Change::Streams { streams, others } => lock(&self.core).change_streams(&streams, others, now),
+            Change::GivenUp(reason) => {
+                lock(&self.core).change_streams(&[], true, now);
+                drop(current);
+                self.end_senders(&reason);
             }
-            SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e) => {
-                log::warn!("the source of calls: {e}");
-            }
-            _ => {}
         }
     }
 
-    fn change_streams(&self, feeder: &Arc<Feeder>, streams: &[StreamInfo]) {
-        let current = lock(&self.feeder);
-        // Another one may have replaced it meanwhile.
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, feeder)) {
-            self.set_streams(streams);
+    /// Informs the program of what the source does.
+    pub(super) fn show_source(&self) {
+        let next = || lock(&self.feeding).poll_status();
+        while let Some(status) = next() {
+            let listener = lock(&self.source_listener).clone();
+            listener.into_iter().for_each(|listener| listener(status));
         }
     }
 
@@ -256,6 +289,8 @@ impl Shared {
         lines.into_values().for_each(|line| line.end(EndReason::Shutdown.into()));
         // Who waits for calls waits no longer; and the source rests.
         let (incoming, feeder) = (lock(&self.incoming).take(), lock(&self.feeder).take());
+        // It may own a handle of ours.
+        drop(lock(&self.source_listener).take());
         incoming.into_iter().for_each(|incoming| _ = incoming.close());
         feeder.into_iter().for_each(|feeder| feeder.stop());
     }

@@ -110,7 +110,7 @@ impl Peer {
         };
         let mut peer = Peer {
             core: Core::new(config, now),
-            feeding: Feeding::default(),
+            feeding: Feeding::new(),
             address,
             deadline: None,
             events: vec![],

@@ -16,7 +16,7 @@ mod pushed;
 pub mod sender_clock;
 mod status;
 pub mod timestamps;
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 mod tracker;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
@@ -28,5 +28,5 @@ pub use interface::{Command, Listener, Produce, RequestId, Source, SourceEvent};
 pub use location::{Location, Login, RtspUrl};
 pub use pushed::{Feed, PushError, Pushed, Request};
 pub use status::{SourceState, SourceStatus};
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 pub(crate) use tracker::StatusTracker;
