@@ -91,6 +91,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "talk.js": SCRIPT,
     "talkback.js": SCRIPT,
     "client.js": SCRIPT,
+    "limits.js": SCRIPT,
     "roster.js": SCRIPT,
     "call.js": SCRIPT,
     "player.js": SCRIPT,

@@ -3,7 +3,8 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import './globals.mjs';
-import { Client, LIMITS, nextDelay, patience, promptness } from '../../src/web/client.js';
+import { Client } from '../../src/web/client.js';
+import { LIMITS, nextDelay, patience, promptness } from '../../src/web/limits.js';
 import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
 import { Roster } from '../../src/web/roster.js';
 
