@@ -195,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn the_page_asks_for_all_its_modules_at_once() {
+        let text = |name: &str| {
+            super::asset(name).map(|asset| String::from_utf8_lossy(asset.body)).expect("an asset")
+        };
+        let mut modules = vec!["app.js".to_owned()];
+        for n in 0.. {
+            let Some(module) = modules.get(n) else { break };
+            for import in text(module).split("from './").skip(1).filter_map(|rest| rest.split('\'').next()) {
+                if !modules.iter().any(|known| known == import) {
+                    modules.push(import.to_owned());
+                }
+            }
+        }
+        let page = text("index.html");
+        for module in modules {
+            assert!(
+                page.contains(&format!("rel=\"modulepreload\" href=\"{module}\"")),
+                "{module} is not preloaded"
+            );
+        }
+    }
+
+    #[test]
     fn etags_differ() {
         let mut tags: Vec<_> = ASSETS.iter().map(|(_, asset)| asset.etag).collect();
         tags.sort_unstable();
