@@ -49,7 +49,7 @@ struct Lane {
     /// A key frame has come since the start or the last loss.
     whole: bool,
     lost: u64,
-    /// As reported last.
+    /// The format that was reported last.
     info: Option<StreamInfo>,
 }
 
@@ -124,7 +124,7 @@ impl ReaderQueue {
     }
 }
 
-/// The streams for a reader that wants these codecs: the best rendition of each. A reader that names no codec gets the
+/// Chooses the streams for a reader that wants these codecs: the best rendition of each. A reader that names no codec gets the
 /// source's best video and its audio.
 #[cfg(feature = "camera")]
 pub(crate) fn choose<'a>(
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((waiting, queue.lanes[&VIDEO_H264].bytes), (1, 4 << 20));
         while queue.pop().is_some() {}
         assert_eq!(queue.lanes[&VIDEO_H264].bytes, 0);
-        // One that is larger than all that may wait still comes.
+        // A frame larger than the limit is still delivered.
         let huge = Frame { data: vec![7; MAX_BYTES + 1].into(), ..frame('K', 0) };
         assert!(queue.push(&huge, None) && queue.pop().is_some());
     }

@@ -1,5 +1,5 @@
-//! What takes frames besides viewers: readers of encoded frames, snapshots, and playing. Values and decisions only, but in
-//! `gst`; wakers and locks are the drivers'.
+//! What receives frames besides viewers: readers of encoded frames, snapshots, and playback. Values and decisions only,
+//! except in `gst`; wakers and locks are the drivers'.
 
 #[cfg(any(feature = "camera", feature = "calls"))]
 mod frames;

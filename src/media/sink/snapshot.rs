@@ -62,12 +62,12 @@ impl std::error::Error for SnapshotError {}
 /// What a request gets.
 pub(crate) type Outcome = Result<Snapshot, SnapshotError>;
 
-/// Decides when the source makes JPEG, and which snapshot answers whom: a `W` is whatever waits for one.
+/// Decides when the source makes JPEG, and which snapshot answers which request: a `W` is whatever waits for one.
 pub(crate) struct Snapshots<W> {
     /// How long a snapshot is served again.
     every: Duration,
     last: Option<(Instant, Snapshot)>,
-    /// With when each is given up, the oldest first.
+    /// Waiting requests with their deadlines, the oldest first.
     waiting: Vec<(Instant, W)>,
     answers: VecDeque<(W, Outcome)>,
     over: bool,
@@ -199,7 +199,7 @@ mod tests {
         assert!(!snapshots.wants(), "no encoder runs for them");
         snapshots.ask(4, minute, true, at(60));
         assert!(snapshots.wants());
-        // What is served again anyway is not refused to those who ask for less.
+        // Within the interval it is served again, even to those who accept no older one.
         snapshots.handle_frame(&jpeg(2, at(60)), at(60));
         snapshots.ask(5, Duration::ZERO, true, at(60));
         assert_eq!(answers(&mut snapshots), [(4, Ok(2)), (5, Ok(2))]);

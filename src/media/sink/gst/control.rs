@@ -19,13 +19,13 @@ use crate::media::{Codec, Frame, Kind};
 
 /// The first wait after a failure. It doubles with each failure in a row.
 const RETRY: Duration = Duration::from_secs(1);
-/// The longest wait: how long somebody who plugs in a speaker again is willing to wait.
+/// The longest wait: somebody who plugs a speaker back in should not wait longer.
 const MOST_RETRY: Duration = Duration::from_secs(16);
-/// An output that has played for so long works, so the next wait is short again.
+/// An output that has played for this long works, so the next wait is short again.
 const WORKS: Duration = Duration::from_secs(10);
-/// What waits while an output opens, which takes a sound server up to seconds: at most this many frames.
+/// The maximum number of frames that wait while an output opens, which can take a sound server seconds.
 const MOST_PENDING: usize = 200;
-/// Closing an output takes the time of a buffer. One that hangs is left behind.
+/// The timeout for closing an output, which normally takes as long as a buffer. One that hangs is abandoned.
 const CLOSING: Duration = Duration::from_millis(700);
 
 /// An input of the control thread.
@@ -40,7 +40,7 @@ pub(super) enum Order {
     Quit,
 }
 
-/// What a pipeline tells.
+/// A message from a pipeline.
 pub(super) enum News {
     Playing,
     Failed(MediaError),
@@ -50,11 +50,11 @@ pub(super) enum News {
 
 /// The output of one kind.
 enum State {
-    /// Nothing came yet, or it is time to try again.
+    /// Nothing has arrived yet, or it is time to try again.
     Idle,
     Opening {
         number: u64,
-        /// What came out of the playout meanwhile.
+        /// What the playout has released meanwhile.
         pending: VecDeque<Output>,
     },
     Open {
@@ -76,7 +76,7 @@ struct Port {
     decoder: usize,
     /// Frames that were dropped because it was not open.
     dropped: u64,
-    /// Of the lanes before the current one.
+    /// The totals of earlier lanes.
     shown: u64,
 }
 
@@ -185,7 +185,7 @@ impl Control {
             return discard(lane.ok());
         }
         let pending = std::mem::take(pending);
-        // If it failed at once, its news came before this, when it was not known to be open.
+        // If it failed at once, its error arrived before this, when it was not known to be open.
         let lane = lane.and_then(|lane| match lane.failure() {
             Some(error) => {
                 discard(Some(lane));
@@ -203,7 +203,7 @@ impl Control {
         }
     }
 
-    /// What became due while the output opened: video is decoded, and only its newest frame shown.
+    /// Plays what became due while the output opened: all video is decoded, but only its newest frame is shown.
     fn catch_up(&mut self, kind: Kind, pending: VecDeque<Output>) {
         let (now, count) = (Instant::now(), pending.len());
         for (index, output) in pending.into_iter().enumerate() {
@@ -223,7 +223,7 @@ impl Control {
     fn handle_news(&mut self, kind: Kind, number: u64, news: News) {
         match (&self.port(kind).state, &news) {
             (State::Open { lane, .. }, _) if lane.number == number => {}
-            // The first frame may be as fast as the word that it is open, but a failure to open comes by that word.
+            // The first frame may overtake the report that the output is open; a failure to open is that report.
             (State::Opening { number: current, .. }, News::Playing) if *current == number => {}
             _ => return,
         }
@@ -286,7 +286,7 @@ impl Control {
         if kind == Kind::Video { &mut self.video } else { &mut self.audio }
     }
 
-    /// Gives what is due to the pipelines, and returns when to wake.
+    /// Passes what is due to the pipelines, and returns when to wake up.
     fn drain(&mut self) -> Option<Instant> {
         loop {
             match self.playout.poll_output() {

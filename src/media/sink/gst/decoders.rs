@@ -13,7 +13,7 @@ const GOOD: &str = "gstreamer1.0-plugins-good";
 const BAD: &str = "gstreamer1.0-plugins-bad";
 const LIBAV: &str = "gstreamer1.0-libav";
 
-/// Checks that the elements for these settings are installed. Decoders of video are looked for when its codec is known.
+/// Checks that the elements for these settings are installed. Video decoders are looked up once the codec is known.
 pub(super) fn check(settings: &Settings) -> Result<(), MediaError> {
     let video: &[_] = match settings.video {
         Video::None => &[],
@@ -59,7 +59,7 @@ pub(super) fn window() -> Result<&'static str, MediaError> {
     if !set("DISPLAY") {
         return Err(fault::no_window("there is no display"));
     }
-    // The plain one first: xvimagesink fails on displays without the extension.
+    // The basic one first: xvimagesink fails on displays without the XVideo extension.
     let sinks = ["ximagesink", "xvimagesink", "glimagesink"];
     let found = sinks.into_iter().find(installed);
     found.ok_or_else(|| MediaError::missing_plugin("ximagesink", "gstreamer1.0-x"))
@@ -77,7 +77,7 @@ pub(super) fn caps(codec: Codec) -> gst::Caps {
             .field("channels", 2)
             .field("channel-mapping-family", 0)
             .build(),
-        // Else decoders for frames with transparency would take it as well.
+        // Otherwise decoders for frames with transparency would match as well.
         _ => gst::Caps::builder("video/x-vp8").field("codec-alpha", false).build(),
     }
 }

@@ -17,7 +17,7 @@ use super::{Shared, picture};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{Codec, Kind};
 
-/// The name of the decoder, to know its errors.
+/// The name of the decoder, by which its errors are recognized.
 const DECODER: &str = "decoder";
 /// The name of the first element.
 const SOURCE: &str = "source";
@@ -40,7 +40,7 @@ impl Time {
         Time { clock, base, epoch }
     }
 
-    /// When it is by the clock of the pipelines.
+    /// The time by the clock of the pipelines.
     pub(super) fn running(&self, at: Instant) -> gst::ClockTime {
         let since = at.saturating_duration_since(self.epoch);
         gst::ClockTime::from_nseconds(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2))
@@ -58,7 +58,7 @@ pub(super) struct Meter {
 /// Sees each decoded buffer at the output, for tests.
 pub(super) type Tap = Arc<dyn Fn(Kind, &gst::Pad, &gst::BufferRef) + Send + Sync>;
 
-/// What a lane is opened with.
+/// What is needed to open a lane.
 #[derive(Clone)]
 pub(super) struct Plan {
     pub number: u64,
@@ -131,27 +131,27 @@ impl Lane {
         pipeline.use_clock(Some(&plan.time.clock));
         pipeline.set_start_time(gst::ClockTime::NONE);
         pipeline.set_base_time(plan.time.base);
-        // Times are when frames are due at the output, so nothing is added to them.
+        // Timestamps say when frames are due at the output, so no latency is added.
         pipeline.set_latency(gst::ClockTime::ZERO);
         let failed = |_| self.first.lock().take().unwrap_or_else(|| fault::stuck(&plan.target));
-        // Automatic sinks choose theirs here.
+        // Automatic sinks choose the actual sink here.
         pipeline.set_state(gst::State::Ready).map_err(failed)?;
         self.configure(plan)?;
         pipeline.set_state(gst::State::Playing).map_err(failed)?;
         Ok(())
     }
 
-    /// Why it has failed already, if it has.
+    /// The error, if it has failed already.
     pub(super) fn failure(&self) -> Option<MediaError> {
         self.first.lock().clone()
     }
 
-    /// Sets what sinks have in common, once they are all there.
+    /// Sets the properties that all sinks have, once they exist.
     fn configure(&self, plan: &Plan) -> Result<(), MediaError> {
         let mut sinks = Vec::new();
         for element in self.pipeline.iterate_recurse().into_iter().flatten() {
             if element.has_property("max-errors") {
-                // Whatever comes in, the decoder goes on.
+                // The decoder continues after invalid input.
                 element.set_property("max-errors", -1i32);
             }
             let is_sink = element.element_flags().contains(gst::ElementFlags::SINK);
@@ -162,12 +162,12 @@ impl Lane {
                 element.parent().is_some_and(|parent| parent != *self.pipeline.upcast_ref::<gst::Object>());
             let fake = element.factory().is_some_and(|factory| factory.name() == "fakesink");
             match &plan.target {
-                // Where no sink works, the automatic ones take one that does nothing.
+                // If no sink works, the automatic ones choose a fakesink.
                 Target::Audio(Audio::Default) if automatic && fake => return Err(fault::no_speaker()),
                 _ => {}
             }
             if matches!(plan.target, Target::Video(_)) && element.has_property("qos") {
-                // What is late is decided by the playout; a decoder must not skip frames by itself.
+                // The playout decides which frames are late; a decoder must not skip any by itself.
                 element.set_property("qos", false);
             }
             if matches!(plan.target, Target::Video(_)) && element.has_property("max-lateness") {
@@ -206,7 +206,7 @@ impl Lane {
         });
     }
 
-    /// Gives a frame to the decoder. False if it has no room, because the decoder or the output has stopped.
+    /// Passes a frame to the decoder. Returns false if there is no room, because the decoder or the output has stopped.
     pub(super) fn push(
         &self,
         data: Arc<[u8]>,
@@ -222,7 +222,7 @@ impl Lane {
         fields.set_pts(self.time.running(at));
         fields.set_duration(length.and_then(|length| gst::ClockTime::try_from(length).ok()));
         fields.set_flags(flags);
-        // An error comes by the bus, too.
+        // The bus reports the error, too.
         _ = self.source.push_buffer(buffer);
         true
     }
@@ -286,7 +286,7 @@ fn launch(line: &str, property: Option<(&str, String)>) -> Result<gst::Pipeline,
     Ok(pipeline)
 }
 
-/// Where the bus keeps its first error, for the one who opens.
+/// The first error on the bus, for whoever opens the lane.
 #[derive(Clone, Default)]
 struct First(Arc<std::sync::Mutex<Option<MediaError>>>);
 
@@ -306,7 +306,7 @@ fn listen(pipeline: &gst::Pipeline, plan: &Plan) -> First {
         if let gst::MessageView::Error(error) = message.view() {
             let from = message.src().cloned();
             let mut parts = std::iter::successors(from, gst::Object::parent);
-            // A decoder that refuses the format shows as an error of the source.
+            // A decoder that refuses the format appears as an error of the source element.
             let decoder = parts.any(|part| part.name() == DECODER || part.name() == SOURCE);
             let closed = fault::is_closed(&error.error());
             let error = fault::from_gstreamer(&target, &error.error(), &error.debug().unwrap_or_default());

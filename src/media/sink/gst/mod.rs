@@ -53,9 +53,9 @@ use crate::media::{Frame, Kind, StreamId};
 
 /// How long dropping the last handle waits for the devices to be closed.
 const PATIENCE: Duration = Duration::from_millis(900);
-/// Frames that the control thread has not taken yet are bounded by this.
+/// The bytes of frames that the control thread has not taken yet are bounded by this.
 const MOST_BYTES: usize = 16 << 20;
-/// And by this: two seconds of video and audio.
+/// Their number is bounded by this: two seconds of video and audio.
 const MOST_FRAMES: usize = 200;
 
 /// An event of a [`Playback`].
@@ -73,7 +73,7 @@ pub enum Event {
         kind: Kind,
         /// The cause, and how to fix it.
         error: MediaError,
-        /// When it is tried again; `None` if only other settings or packages help.
+        /// When it is tried again; `None` if it needs other settings or packages.
         retry: Option<Duration>,
     },
     /// The user closed the window. It is not opened again.
@@ -81,12 +81,12 @@ pub enum Event {
         /// Video.
         kind: Kind,
     },
-    /// No frame came for two seconds: the stream is muted, or has stalled.
+    /// No frame has arrived for two seconds: the stream is muted, or has stalled.
     Stalled {
         /// Video or audio.
         kind: Kind,
     },
-    /// Frames come again.
+    /// Frames arrive again.
     Resumed {
         /// Video or audio.
         kind: Kind,
@@ -112,7 +112,7 @@ impl Event {
     }
 }
 
-/// What became of the frames since the start.
+/// Statistics of the frames since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -156,12 +156,12 @@ struct State {
     listener: Option<Listener>,
     viewer: Option<picture::Viewer>,
     stats: Stats,
-    /// Pushed, and not taken by the control thread.
+    /// Frames that the control thread has not taken yet.
     frames: usize,
     bytes: usize,
-    /// Dropped before the control thread saw them.
+    /// How many were dropped before the control thread saw them.
     dropped: u64,
-    /// Of a kind that is not played.
+    /// How many were of a kind that is not played.
     ignored: u64,
     /// Since the last drop, video has a gap.
     broken: bool,
@@ -194,7 +194,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         _ = self.orders.send(Order::Quit);
-        // Dropped in the event callback, it would wait for itself.
+        // If it is dropped in the event callback, it would wait for itself.
         if *self.waits.get_mut() && std::thread::current().id() != self.control {
             let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
             _ = ended.recv_timeout(PATIENCE);
@@ -270,7 +270,7 @@ impl Playback {
         self.inner.waits.store(false, Ordering::Relaxed);
     }
 
-    /// What became of the frames, and how well they are in sync.
+    /// What became of the frames, and how well audio and video are in sync.
     pub fn stats(&self) -> Stats {
         self.inner.shared.lock().stats
     }
