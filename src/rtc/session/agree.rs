@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use str0m::change::SdpOffer;
-use str0m::format::FormatParams;
-use str0m::media::{Frequency, Pt};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::state::State;
@@ -15,16 +12,17 @@ use crate::rtc::refusal::Refusal;
 use crate::rtc::send::estimate::Limits;
 use crate::rtc::send::sender::Sender;
 use crate::rtc::send::track::Format;
-use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
+use crate::rtc::session::candidates::{Candidates, canonical};
+use crate::rtc::session::connect::local_candidates;
 use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
+use crate::rtc::session::known::Known;
 use crate::rtc::session::negotiate::{Plan, Settled};
 use crate::rtc::session::payload::Choice;
 use crate::rtc::session::receiving::Receiving;
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Remote, Transport};
 use crate::rtc::session::section::{Part, Whole};
-use crate::rtc::session::slots::STR0M_PROFILE;
 use crate::rtc::session::supply::Supply;
 use crate::rtc::{Answer, Config, LocalCandidate, SessionId, SessionStats};
 
@@ -41,14 +39,14 @@ impl Session {
         now: Instant,
     ) -> Result<(Session, Answer), Refusal> {
         let plan = Plan::of_offer(remote, supply, None)?;
-        let mut session = Session::new(id, shared, &choices(&plan.settled, supply), now);
+        let mut session = Session::new(id, shared, now);
         let answer = session.apply_offer(shared, remote, plan)?;
         Ok((session, answer))
     }
 
-    pub(super) fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
+    pub(super) fn new(id: SessionId, shared: &Shared, now: Instant) -> Session {
         let config = &shared.config;
-        let (rtc, local_candidates) = stack(shared, choices, credentials(), now);
+        let (rtc, local_candidates) = stack(shared, credentials(), now);
         let cname = random_name();
         Session {
             id,
@@ -62,7 +60,7 @@ impl Session {
             client: None,
             remote: Transport::default(),
             tag: String::new(),
-            setup: String::new(),
+            role: None,
             settled: Settled::default(),
             parts: vec![],
             whole: Whole::default(),
@@ -80,6 +78,7 @@ impl Session {
             unanswered: 0,
             names: Names::default(),
             candidates: Candidates::default(),
+            known: Known::default(),
             addresses: config
                 .candidates
                 .iter()
@@ -118,26 +117,15 @@ impl Session {
         #[cfg(test)]
         assert!(!self.panics, "a test wants this");
         let transport = self.transport(remote);
-        let fresh = self.fresh_candidates(&transport);
-        let offer = plan.for_str0m(remote, &transport, &fresh);
-        let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
-        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?.to_sdp_string();
-        // An offer of ours that was open is void; str0m has rolled back what it knows of it.
+        let role = self.connect(shared, &transport)?;
+        // An offer of ours that was open is void.
         self.roll_back();
         self.open = None;
-        if !self.names.ours.is_empty()
-            && self.rtc.direct_api().local_ice_credentials().ufrag != self.names.ours
-        {
-            // ICE began anew, under a name and a password of str0m's making.
-            self.rtc.direct_api().set_local_ice_credentials(credentials());
-        }
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
-        let setup = answer.lines().find_map(|line| line.strip_prefix("a=setup:")).unwrap_or("passive");
-        setup.clone_into(&mut self.setup);
         self.keep_agreed(remote, plan);
         let parts = std::mem::take(&mut self.parts);
-        let sdp = self.describe(setup, self.whole, &parts);
+        let sdp = self.describe(role.attribute(), self.whole, &parts);
         self.parts = parts;
         Ok(Answer { sdp, streams: self.stats.streams.clone() })
     }
@@ -156,7 +144,7 @@ impl Session {
             let [_, profile, constraints, level] = choice.profile.to_be_bytes();
             [profile, constraints, level]
         });
-        self.announced.retain(|known| plan.settled.slots.has(&known.section));
+        self.announced.retain(|known| plan.settled.slots.has(known.section));
         let announced = &self.announced;
         self.sender
             .retain_ssrcs(|ssrc| announced.iter().any(|known| known.ssrc == ssrc || known.rtx == ssrc));
@@ -164,7 +152,7 @@ impl Session {
         let mut streams = vec![];
         for lane in lanes {
             let Some(stream) = lane.sends else { continue };
-            let (ssrc, rtx) = self.announce(&lane.section, lane.choice.codec.is_video());
+            let (ssrc, rtx) = self.announce(lane.section);
             let format = Format {
                 mid: lane.mid,
                 pt: lane.choice.pt,
@@ -179,7 +167,7 @@ impl Session {
 
     /// Keeps what both sides agreed on, for descriptions to come.
     pub(super) fn keep_agreed(&mut self, remote: &Remote, plan: Plan) {
-        self.parts = plan.parts(remote, |section, video| self.announce(section, video));
+        self.parts = plan.parts(remote, |section| self.announce(section));
         self.whole = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
         self.settled = plan.settled;
     }
@@ -190,9 +178,9 @@ impl Session {
         if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
     }
 
-    /// The SSRC of what is sent in a section that str0m knows by this name, and that of its retransmissions. They stay
+    /// The SSRC of what is sent in the section of this number, and that of its retransmissions. They stay
     /// the same as long as the section does.
-    pub(super) fn announce(&mut self, section: &str, video: bool) -> (u32, u32) {
+    pub(super) fn announce(&mut self, section: u32) -> (u32, u32) {
         if let Some(known) = self.announced.iter().find(|known| known.section == section) {
             return (known.ssrc, known.rtx);
         }
@@ -200,7 +188,7 @@ impl Session {
         let mut fresh = std::iter::repeat_with(random_ssrc).filter(|ssrc| *ssrc != 0 && !taken(*ssrc));
         let ssrc = fresh.next().expect("there are more SSRCs than sections");
         let rtx = fresh.find(|rtx| *rtx != ssrc).expect("there are more SSRCs than sections");
-        self.announced.push(Announced { section: section.to_owned(), video, ssrc, rtx });
+        self.announced.push(Announced { section, ssrc, rtx });
         (ssrc, rtx)
     }
 
@@ -225,25 +213,6 @@ impl Session {
         describe::write(&facts, parts)
     }
 
-    /// The candidates of a description that are to be checked from now on.
-    pub(super) fn fresh_candidates(&mut self, transport: &Transport) -> Vec<String> {
-        let Transport { ufrag, pwd, candidates, .. } = transport;
-        let known = !self.names.theirs.is_empty();
-        if known && (*ufrag != self.names.theirs || *pwd != self.names.their_password) {
-            self.candidates.restart();
-        }
-        let fresh = |c: &&String| self.candidate_verdict(c) == Verdict::Check;
-        candidates.iter().filter(fresh).cloned().collect()
-    }
-
-    fn candidate_verdict(&mut self, candidate: &str) -> Verdict {
-        let Some(address) = sdp::candidate_address(candidate) else { return Verdict::Ignore };
-        let verdict = self.candidates.take(address, &self.addresses);
-        self.stats.candidates_checked = self.candidates.checked() as u64;
-        self.stats.candidates_ignored = self.candidates.ignored();
-        verdict
-    }
-
     /// A candidate of the other side. Those of no use to us are ignored.
     pub(in crate::rtc) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
         let candidate = candidate.trim();
@@ -257,10 +226,7 @@ impl Session {
         let Ok(parsed) = Candidate::from_sdp_string(candidate) else {
             return bad("it is not a valid WebRTC candidate");
         };
-        if self.candidate_verdict(candidate) == Verdict::Check {
-            self.rtc.add_remote_candidate(parsed);
-            self.rtc_deadline = self.time;
-        }
+        self.check_candidate(candidate, parsed);
         Ok(())
     }
 }
@@ -271,41 +237,24 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// A str0m of its own for a session, and the candidates that it has.
-pub(super) fn stack(
-    shared: &Shared,
-    choices: &[Choice],
-    credentials: IceCreds,
-    now: Instant,
-) -> (Box<Rtc>, Vec<String>) {
+pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Box<Rtc>, Vec<String>) {
     let config = &shared.config;
-    let mut builder = Rtc::builder()
+    let mut rtc = Rtc::builder()
         .set_crypto_provider(shared.crypto.clone())
         .set_dtls_cert(shared.certificate())
         .set_local_ice_credentials(credentials)
         .set_rtp_mode(true)
         .set_stats_interval(Some(STATS_EVERY))
-        .clear_codecs();
-    for choice in choices {
-        add_codec(&mut builder, choice);
-    }
-    let mut rtc = builder.build(now);
+        .clear_codecs()
+        .build(now);
     let mut lines = vec![];
-    for LocalCandidate { base, advertised } in &config.candidates {
-        let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
-        for candidate in [Some(Candidate::host(*base, "udp")), outside].into_iter().flatten().flatten() {
-            let Some(added) = rtc.add_local_candidate(candidate) else { continue };
-            let line = added.to_sdp_string();
-            // Its ICE name says whose generation it is, and outlives none.
-            lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
-        }
+    for candidate in local_candidates(config) {
+        let Some(added) = rtc.add_local_candidate(candidate) else { continue };
+        let line = added.to_sdp_string();
+        // Its ICE name says whose generation it is, and outlives none.
+        lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
     }
     (Box::new(rtc), lines)
-}
-
-/// str0m's own words may repeat what it read.
-pub(super) fn unusable(e: impl std::fmt::Display) -> Refusal {
-    log::trace!("refused a description: {e}");
-    Refusal::bad_sdp("its ICE, DTLS or media attributes are inconsistent")
 }
 
 /// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).
@@ -332,37 +281,4 @@ pub(super) fn choices(settled: &Settled, supply: &Supply) -> Vec<Choice> {
     }
     choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus, supply.level())));
     choices
-}
-
-fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
-    let pt = Pt::from(choice.pt);
-    let rtx = choice.rtx.map(Pt::from);
-    let config = builder.codec_config();
-    match choice.codec {
-        Codec::H264 => config.add_h264(pt, rtx, true, STR0M_PROFILE),
-        Codec::Vp8 => {
-            config.add_config(
-                pt,
-                rtx,
-                str0m::format::Codec::Vp8,
-                Frequency::NINETY_KHZ,
-                None,
-                FormatParams::default(),
-            );
-        }
-        Codec::Opus => {
-            let format =
-                FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
-            config.add_config(
-                pt,
-                rtx,
-                str0m::format::Codec::Opus,
-                Frequency::FORTY_EIGHT_KHZ,
-                Some(2),
-                format,
-            );
-        }
-        // No stream of it gets here: `supply::is_carried`.
-        Codec::Jpeg => {}
-    }
 }

@@ -42,11 +42,6 @@ impl Direction {
         matches!(self, Direction::SendRecv | Direction::RecvOnly)
     }
 
-    /// As the other side sees it.
-    pub(in crate::rtc) fn reversed(self) -> Direction {
-        Direction::of(self.receives(), self.sends())
-    }
-
     /// What becomes of a section in which the other side would do this, and we would do `ours`: one side sends what
     /// the other takes.
     pub(in crate::rtc) fn agree(self, ours: Direction) -> Direction {
@@ -73,7 +68,11 @@ mod tests {
             for (ours, expected) in ALL.into_iter().zip(row) {
                 assert_eq!(theirs.agree(ours), expected, "they {theirs:?}, we {ours:?}");
                 // Both sides come to the same.
-                assert_eq!(ours.agree(theirs), expected.reversed(), "we {ours:?}, they {theirs:?}");
+                assert_eq!(
+                    ours.agree(theirs),
+                    Direction::of(expected.receives(), expected.sends()),
+                    "we {ours:?}, they {theirs:?}"
+                );
             }
         }
     }

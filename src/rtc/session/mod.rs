@@ -2,9 +2,11 @@
 
 mod agree;
 pub(crate) mod candidates;
+mod connect;
 mod credentials;
 mod describe;
 mod direction;
+mod known;
 pub(in crate::rtc) mod negotiate;
 mod offering;
 mod output;
@@ -44,6 +46,8 @@ use crate::media::Frame;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
+use connect::Role;
+use known::Known;
 use negotiate::Settled;
 use offering::OpenOffer;
 use receiving::Receiving;
@@ -118,9 +122,8 @@ pub(super) struct Names {
 /// What we send in a section, as our descriptions say.
 #[derive(Clone, Debug)]
 struct Announced {
-    /// As str0m names the section.
-    section: String,
-    video: bool,
+    /// The section's number in the session.
+    section: u32,
     ssrc: u32,
     rtx: u32,
 }
@@ -143,8 +146,8 @@ pub(super) struct Session {
     remote: Transport,
     /// The section whose transport it is.
     tag: String,
-    /// Which side begins DTLS, as we answered.
-    setup: String,
+    /// Our role in DTLS, once it began.
+    role: Option<Role>,
     settled: Settled,
     /// The sections as both sides agreed on them last.
     parts: Vec<Part>,
@@ -170,6 +173,7 @@ pub(super) struct Session {
     unanswered: u32,
     names: Names,
     candidates: Candidates,
+    known: Known,
     /// Our own addresses, inside and outside.
     addresses: Vec<SocketAddr>,
     local_candidates: Vec<String>,
@@ -306,6 +310,11 @@ impl Session {
         sink: &mut Sink<'_>,
     ) {
         self.tick(now);
+        if sign.is_some()
+            && let Some(candidate) = self.known.hear(path.remote)
+        {
+            self.rtc.add_remote_candidate(candidate);
+        }
         self.handle_stack(str0m::Input::Receive(self.time, receive));
         if let Some(sign) = sign {
             self.handle_sign(path, sign, now, sink);

@@ -1,13 +1,11 @@
 //! Decides what a viewer is sent.
 //!
 //! A remote description becomes a [`Plan`]: for each of its media sections, whether to send there, keep it
-//! silent or decline it. str0m then gets a description with just the sections, payload types and
-//! extensions of the plan ([`Plan::for_str0m`]), and the other side gets an answer with all sections
-//! ([`Plan::parts`]).
+//! silent or decline it. The other side gets an answer with all sections ([`Plan::parts`]).
 
 use super::direction::Direction;
 use super::payload::Choice;
-use super::sdp::{Format, Kind, Remote, Section, Transport};
+use super::sdp::{Format, Kind, Remote, Section};
 use super::section::{Declined, Part, Used};
 use super::simulcast::Layers;
 use super::slots::{self, Slots};
@@ -24,8 +22,8 @@ const NO_PROFILE: u32 = 0x42_001f;
 enum Fate {
     /// It has this slot; where neither side sends it is `a=inactive`.
     Use(Use),
-    /// Port 0; for str0m it isn't there, or is over.
-    Decline,
+    /// Port 0. The slot is the one of a section of our offer.
+    Decline(Option<usize>),
 }
 
 /// What is done in a section.
@@ -39,15 +37,13 @@ struct Use {
     receives: bool,
     /// Several encodings of it, if they are offered.
     takes_layers: bool,
-    /// A section of our first offer that was declined: str0m must hear of it all the same.
-    declined: bool,
 }
 
 /// A section of an offer of ours.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Offered {
     pub(in crate::rtc) mid: String,
-    /// Where str0m has it; `None` for one that is over.
+    /// `None` for one that is over.
     pub(in crate::rtc) slot: Option<usize>,
     pub(in crate::rtc) choices: Vec<Choice>,
     pub(in crate::rtc) direction: Direction,
@@ -68,7 +64,7 @@ impl Fate {
     fn used(&self) -> Option<&Use> {
         match self {
             Fate::Use(used) => Some(used),
-            Fate::Decline => None,
+            Fate::Decline(_) => None,
         }
     }
 
@@ -97,9 +93,9 @@ impl Settled {
 /// A section in which something flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Lane {
-    /// The section, as str0m names it.
-    pub(in crate::rtc) section: String,
-    /// As the other side does.
+    /// The section's number in the session.
+    pub(in crate::rtc) section: u32,
+    /// As the other side names it.
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) choice: Choice,
     pub(in crate::rtc) extensions: Extensions,
@@ -140,7 +136,7 @@ impl Plan {
             return Err(Refusal::NothingToSend);
         }
         let mut plan = Plan {
-            fates: vec![Fate::Decline; remote.sections.len()],
+            fates: vec![Fate::Decline(None); remote.sections.len()],
             #[cfg(feature = "recv")]
             listed: vec![],
             settled: before.cloned().unwrap_or_default(),
@@ -199,7 +195,7 @@ impl Plan {
             settled,
         };
         for (s, offered) in remote.sections.iter().zip(offered) {
-            let fate = plan.answered(offered, s, supply, is_first);
+            let fate = plan.answered(offered, s, supply);
             plan.fates.push(fate);
         }
         // Later, both may have reasons to send nothing for a while.
@@ -223,10 +219,10 @@ impl Plan {
         let lane = |(s, fate): (&Section, &Fate)| {
             let used = fate.used().filter(|used| used.direction() != Direction::Inactive)?;
             Some(Lane {
-                section: slots.name(used.slot).to_owned(),
+                section: slots.serial(used.slot),
                 mid: s.mid.clone(),
                 choice: used.choice,
-                extensions: slots.packet_extensions(used.slot, s, used.choice.pt),
+                extensions: slots::packet_extensions(s, used.choice.pt),
                 sends: used.sends,
                 receives: used.receives,
                 #[cfg(feature = "recv")]
@@ -272,8 +268,8 @@ impl Plan {
 
     /// A section of an answer. What we offered under a number is meant by it, whatever else is said of it or not:
     /// webrtcbin leaves out the profile.
-    fn answered(&mut self, offered: &Offered, s: &Section, supply: &Supply, is_first: bool) -> Fate {
-        let Some(slot) = offered.slot else { return Fate::Decline };
+    fn answered(&mut self, offered: &Offered, s: &Section, supply: &Supply) -> Fate {
+        let Some(slot) = offered.slot else { return Fate::Decline(None) };
         let taken = offered.choices.iter().find_map(|ours| {
             let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, ours.codec))?;
             let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
@@ -289,15 +285,9 @@ impl Plan {
             let stream = supply.streams(kind).find(|stream| stream.codec == choice.codec);
             let sends = stream.map(|stream| stream.id).filter(|_| direction.sends() && !self.sends(kind));
             let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
-            return Fate::Use(Use { slot, choice, sends, receives, takes_layers, declined: false });
+            return Fate::Use(Use { slot, choice, sends, receives, takes_layers });
         }
-        match taken.or(offered.choices.first().copied()).filter(|_| is_first) {
-            Some(choice) => {
-                let declined = !s.reachable;
-                Fate::Use(Use { slot, choice, sends: None, receives: false, takes_layers: false, declined })
-            }
-            None => Fate::Decline,
-        }
+        Fate::Decline(Some(slot))
     }
 
     /// What becomes of a section; of kinds that are `anew` no section goes on.
@@ -308,7 +298,7 @@ impl Plan {
         anew: &mut Vec<media::Kind>,
         free: &mut Vec<usize>,
     ) -> Fate {
-        let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline };
+        let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline(None) };
         let settled = *self.settled.of(kind);
         // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
         let as_before = || {
@@ -325,20 +315,20 @@ impl Plan {
             let mut codecs = supply.codecs(kind).filter(|(_, codec, _)| is_free(*codec));
             codecs.find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
         };
-        let Some((stream, choice)) = as_before().or_else(chosen) else { return Fate::Decline };
+        let Some((stream, choice)) = as_before().or_else(chosen) else { return Fate::Decline(None) };
         let slots = &mut self.settled.slots;
         let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
-            return Fate::Decline;
+            return Fate::Decline(None);
         };
         *self.settled.of(kind) = Some(choice);
         anew.retain(|other| *other != kind);
         let direction = self.direction(s, kind, stream, supply);
         let sends = stream.filter(|_| direction.sends());
         let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
-        Fate::Use(Use { slot, choice, sends, receives, takes_layers, declined: false })
+        Fate::Use(Use { slot, choice, sends, receives, takes_layers })
     }
 
-    /// One number must mean one thing in a bundle, or str0m panics.
+    /// One number must mean one thing in a bundle.
     fn check_payload_types(&self) -> Result<(), Refusal> {
         let all: Vec<u8> = [self.settled.audio, self.settled.video]
             .iter()
@@ -351,35 +341,20 @@ impl Plan {
         Ok(())
     }
 
-    /// The remote description, reduced to what was chosen, with these of its candidates.
-    pub(in crate::rtc) fn for_str0m(
-        &self,
-        remote: &Remote,
-        transport: &Transport,
-        candidates: &[String],
-    ) -> String {
-        let shown: Vec<(usize, &Section, Choice, Direction)> = remote
-            .sections
-            .iter()
-            .zip(&self.fates)
-            // What is sent and received is ours, not str0m's.
-            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, Direction::Inactive)))
-            .collect();
-        self.settled.slots.describe(transport, candidates, &shown)
-    }
-
     /// The sections as both sides agree on them, which are those of our answer; `ssrcs` returns the SSRC of what is sent
-    /// in a section that str0m knows by this name, video or not, and that of its retransmissions.
+    /// in the section of this number, and that of its retransmissions.
     pub(in crate::rtc) fn parts(
         &self,
         remote: &Remote,
-        mut ssrcs: impl FnMut(&str, bool) -> (u32, u32),
+        mut ssrcs: impl FnMut(u32) -> (u32, u32),
     ) -> Vec<Part> {
         let slots = &self.settled.slots;
         let part = |(s, fate): (&Section, &Fate)| {
-            let Some(used) = fate.used().filter(|used| !used.declined) else {
-                let mid = fate.used().map_or(&*s.mid, |used| slots.mid(used.slot));
-                return Part::Declined(Declined::of(s, mid));
+            let used = match fate {
+                Fate::Use(used) => used,
+                // A declined section of an answer may lack its name.
+                Fate::Decline(Some(slot)) => return Part::Declined(Declined::of(s, slots.mid(*slot))),
+                Fate::Decline(None) => return Part::Declined(Declined::of(s, &s.mid)),
             };
             let Use { slot, choice, sends, receives, .. } = *used;
             Part::Used(Used {
@@ -387,13 +362,13 @@ impl Plan {
                 mid: slots.mid(slot).to_owned(),
                 slot,
                 sends: sends.map(|_| {
-                    let (ssrc, rtx) = ssrcs(slots.name(slot), choice.codec.is_video());
+                    let (ssrc, rtx) = ssrcs(slots.serial(slot));
                     (ssrc, choice.rtx.map(|_| rtx))
                 }),
                 receives,
                 layers: used.layers(s),
                 formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
-                extensions: slots.extensions(slot, s),
+                extensions: slots::extensions(s),
                 reduced_rtcp: s.reduced_rtcp,
             })
         };
@@ -559,12 +534,10 @@ mod tests {
                 for lane in lanes {
                     assert_eq!((lane.sends.is_some(), lane.receives), (agreed.sends(), agreed.receives()));
                 }
-                for part in plan.parts(&remote, |_, _| (1, 2)) {
+                for part in plan.parts(&remote, |_| (1, 2)) {
                     let Part::Used(used) = part else { panic!("{theirs:?}, {ours:?}: declined") };
                     assert_eq!(used.direction(), agreed);
                 }
-                let shown = plan.for_str0m(&remote, &remote.transport, &[]);
-                assert_eq!(shown.matches("a=inactive\r\n").count(), 2, "{theirs:?}, {ours:?}");
             }
         }
     }

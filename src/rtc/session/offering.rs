@@ -1,15 +1,12 @@
 //! Our offers: the first one of a session, later ones, and what becomes of them (RFC 8829, 5.2).
 //!
-//! Later offers change what flows, and leave the transport as it is, so that str0m never hears of them: sections keep
+//! Later offers change what flows, and leave the transport as it is: sections keep
 //! their place, name and payload types, streams their SSRCs. A kind that has no section gets one, in the place of one
 //! that was declined, or behind all. What is not sent or received any more is inactive, and can be resumed.
 
 use std::time::Instant;
 
-use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{Direction as Stack, MediaKind, Mid};
-
-use super::agree::{choices, unusable};
+use super::agree::choices;
 use super::negotiate::{Offered, Plan, Settled};
 use super::payload::Choice;
 use super::section::{Part, Used, Whole};
@@ -24,8 +21,8 @@ use crate::rtc::{Answered, SessionId};
 
 /// An offer of ours that waits for its answer.
 pub(super) struct OpenOffer {
-    /// What str0m knows of the first one.
-    pending: Option<SdpPendingOffer>,
+    /// It is the session's first.
+    is_first: bool,
     sections: Vec<Offered>,
     /// What holds once it is answered.
     settled: Settled,
@@ -43,19 +40,17 @@ impl Session {
             return Err(Refusal::NothingToSend);
         }
         let choices = choices(&Settled::default(), supply);
-        let mut session = Session::new(id, shared, &choices, now);
-        let mut api = session.rtc.sdp_api();
-        let mut mids = vec![];
+        let mut session = Session::new(id, shared, now);
+        // Who makes the first offer controls ICE (RFC 8445, 6.1.1).
+        session.rtc.direct_api().set_ice_controlling(true);
+        let mut mids: Vec<(Kind, String)> = vec![];
         for kind in [Kind::Audio, Kind::Video] {
             let media = media_kind(kind);
             if supply.streams(media).next().is_none() && !supply.takes(media) {
                 continue;
             }
-            let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
-            // What is sent and received is ours, not str0m's.
-            mids.push((kind, api.add_media(kind_of, Stack::Inactive, None, None, None).to_string()));
+            mids.push((kind, mids.len().to_string()));
         }
-        let (_, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
         let names: Vec<String> = mids.iter().map(|(_, mid)| mid.clone()).collect();
         let settled = Settled { slots: Slots::of(&names), ..Settled::default() };
         let mut parts = vec![];
@@ -65,7 +60,7 @@ impl Session {
             parts.push(Part::Used(Used::offered(*kind, mid, slot, &own, &[])));
         }
         let sdp = session.offer_parts(
-            Some(pending),
+            true,
             settled,
             parts,
             Whole { bundles: true, mixes_extensions: false },
@@ -92,13 +87,13 @@ impl Session {
         }
         let bundles = self.whole.bundles || parts.iter().filter_map(Part::used).count() > 1;
         let whole = Whole { bundles, ..self.whole };
-        Ok(self.offer_parts(None, settled, parts, whole, supply))
+        Ok(self.offer_parts(false, settled, parts, whole, supply))
     }
 
     /// Offers these sections, with what is sent and received now.
     fn offer_parts(
         &mut self,
-        pending: Option<SdpPendingOffer>,
+        is_first: bool,
         settled: Settled,
         mut parts: Vec<Part>,
         whole: Whole,
@@ -123,7 +118,7 @@ impl Session {
                 }
                 used.receives = supply.takes(media);
                 used.sends = (first == Some(used.slot)).then(|| {
-                    let (ssrc, rtx) = self.announce(settled.slots.name(used.slot), kind == Kind::Video);
+                    let (ssrc, rtx) = self.announce(settled.slots.serial(used.slot));
                     (ssrc, used.formats.iter().any(|(choice, _)| choice.rtx.is_some()).then_some(rtx))
                 });
             }
@@ -143,15 +138,15 @@ impl Session {
             },
         };
         let sections = parts.iter().map(offered).collect();
-        self.open = Some(OpenOffer { pending, sections, settled });
+        self.open = Some(OpenOffer { is_first, sections, settled });
         self.describe("actpass", whole, &parts)
     }
 
     /// An open offer of ours is void, and all is as it was before.
     pub(in crate::rtc) fn roll_back(&mut self) {
-        if self.open.take_if(|open| open.pending.is_none()).is_some() {
+        if self.open.take_if(|open| !open.is_first).is_some() {
             let slots = &self.settled.slots;
-            self.announced.retain(|known| slots.has(&known.section));
+            self.announced.retain(|known| slots.has(known.section));
         }
     }
 
@@ -173,31 +168,17 @@ impl Session {
         supply: &Supply,
     ) -> Result<Answered, Refusal> {
         let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
-        let is_first = open.pending.is_some();
+        let is_first = open.is_first;
         let plan = Plan::of_answer(remote, &open.sections, open.settled.clone(), supply, is_first)?;
         let transport = self.transport(remote);
         if is_first {
-            let fresh = self.fresh_candidates(&transport);
-            let answer = plan.for_str0m(remote, &transport, &fresh);
-            let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
-            let open = self.open.take().expect("seen above");
-            let pending = open.pending.expect("seen above");
-            self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
-            // Whatever the direction of an offered section, str0m has a stream for it, and would report on that as well.
-            let mut api = self.rtc.direct_api();
-            for offered in &open.sections {
-                let stream = api.stream_tx_by_mid(Mid::from(offered.mid.as_str()), None);
-                if let Some(ssrc) = stream.map(|stream| stream.ssrc()) {
-                    api.remove_stream_tx(ssrc);
-                }
-            }
+            self.connect(shared, &transport)?;
         } else {
             // Only who makes an offer may restart ICE (RFC 8839, 4.4.1.1.1), and ours never does.
             let identity = |t: &Transport| (t.ufrag.clone(), t.pwd.clone(), t.fingerprint.clone());
             if identity(&transport) != identity(&self.remote) {
                 return Err(Refusal::bad_sdp("the answer is from another peer connection"));
             }
-            self.open = None;
             for candidate in transport.candidates.clone() {
                 // One that was checked before is not checked again.
                 if let Err(refusal) = self.add_remote_candidate(&candidate) {
@@ -205,6 +186,7 @@ impl Session {
                 }
             }
         }
+        self.open = None;
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         self.keep_agreed(remote, plan);

@@ -8,13 +8,13 @@
 use std::time::{Duration, Instant};
 
 use str0m::IceCreds;
-use str0m::change::SdpOffer;
 
-use super::agree::{choices, stack, unusable};
+use super::agree::stack;
 use super::state::Moved;
 use super::{Session, Shared};
 use crate::rtc::refusal::Refusal;
-use crate::rtc::session::negotiate::{Plan, Settled};
+use crate::rtc::session::known::Known;
+use crate::rtc::session::negotiate::Plan;
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
@@ -52,30 +52,21 @@ impl Session {
             expected = remote;
             next
         });
-        let Some(mut remote) = expected else { return Ok(()) };
+        let Some(remote) = expected else { return Ok(()) };
         let supply = &*self.directed(supply);
         log::debug!("session {}: restarting the transport", self.id.0);
-        let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
-        let plan = Plan::of_offer(&remote, supply, Some(&known))?;
-        // The roles that we answered with.
-        let theirs = if self.setup == "active" { "passive" } else { "active" };
-        remote.transport.setup = Some(theirs.to_owned());
+        let plan = Plan::of_offer(&remote, supply, Some(&self.settled))?;
         let own = IceCreds { ufrag: self.names.ours.clone(), pass: self.names.our_password.clone() };
-        let (rtc, _) = stack(shared, &choices(&known, supply), own, now);
+        let (rtc, _) = stack(shared, own, now);
         self.rtc = rtc;
         self.time = self.time.max(now);
         self.candidates.restart();
-        let fresh = self.fresh_candidates(&remote.transport);
-        let offer = plan.for_str0m(&remote, &remote.transport, &fresh);
-        let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
-        self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
-        // The SSRCs were announced, and keep their numbers, whatever str0m calls the sections now.
-        for lane in plan.lanes(&remote) {
-            let video = lane.choice.codec.is_video();
-            if let Some(known) = self.announced.iter_mut().find(|known| known.video == video) {
-                known.section = lane.section;
-            }
+        self.known = Known::default();
+        // In the role that we answered with.
+        if let Some(role) = self.role {
+            self.begin(&remote.transport, role)?;
         }
+        self.check_candidates(&remote.transport);
         self.sender.disconnect();
         self.receiving.disconnect(now);
         (self.keys, self.ready) = (None, None);

@@ -1,7 +1,7 @@
 //! Parses a remote description, as far as a sender of media must understand it.
 //!
-//! str0m sees nothing that wasn't parsed here first: it gets a new description, written from what was chosen (see
-//! [`super::negotiate`]), so that a peer's claims can't mislead it.
+//! Nothing else reads it: str0m is given what was found here (see [`super::connect`]), so that a peer's claims can't
+//! mislead it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -176,7 +176,7 @@ impl Remote {
         Ok(remote)
     }
 
-    /// What str0m asserts about a description, or would trip over. What is rejected may look like anything.
+    /// What sections must have to be negotiated. What is rejected may look like anything.
     fn check_sections(&self) -> Result<(), Refusal> {
         if self.sections.is_empty() {
             return bad("it has no media sections");

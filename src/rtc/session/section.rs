@@ -44,7 +44,6 @@ impl Part {
 pub(in crate::rtc) struct Used {
     pub(in crate::rtc) kind: Kind,
     pub(in crate::rtc) mid: String,
-    /// Where str0m has it.
     pub(in crate::rtc) slot: usize,
     /// What is sent there: (SSRC, that of its retransmissions).
     pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,

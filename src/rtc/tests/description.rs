@@ -290,10 +290,11 @@ fn bad_answers_are_refused() {
     w.browser(1, |c| c.enable_vp8(true).enable_h264(true));
     let good = w.call_browser(1);
     let mid = good.lines().find(|l| l.starts_with("a=mid:")).expect("a mid");
+    let bundle = format!("BUNDLE {}", &mid[6..]);
     let table = [
         (String::new(), "v=0"),
         (CHROMIUM.to_owned(), "do not match the offer"),
-        (good.replace(mid, "a=mid:zzz").replace(&mid[6..], "zzz"), "do not match the offer"),
+        (good.replace(mid, "a=mid:zzz").replace(&bundle, "BUNDLE zzz"), "do not match the offer"),
         (good.replace("a=recvonly", "a=inactive"), "neither audio nor video"),
         (good.split("m=video").next().expect("a head").to_owned(), "do not match the offer"),
     ];

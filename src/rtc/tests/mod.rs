@@ -4,6 +4,7 @@ mod description;
 mod ending;
 mod full_socket;
 mod hostile;
+mod ice_restarts;
 mod moves;
 mod numbers;
 mod other_stacks;
