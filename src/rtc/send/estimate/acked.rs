@@ -144,7 +144,7 @@ mod tests {
             for _ in 0..size {
                 let sent = frame * 33_333;
                 free = free.max(sent + 20_000) + (1200.0 * 8e6 / rate) as i64;
-                busy.add(&Packet { number: 0, sent, arrived: free, size: 1200 }, 20_000);
+                busy.add(&Packet { number: 0, sent, arrived: free, size: 1200, overtaken: false }, 20_000);
             }
         }
     }

@@ -15,12 +15,24 @@ pub(super) struct Packet {
     pub(super) sent: i64,
     pub(super) arrived: i64,
     pub(super) size: u16,
+    /// A packet that left later arrived before it: its delay says nothing about a queue.
+    pub(super) overtaken: bool,
 }
 
 impl Packet {
     /// From sending to arrival, plus a constant offset between the clocks.
     pub(super) fn delay(&self) -> i64 {
         self.arrived - self.sent
+    }
+}
+
+/// Finds the packets of one feedback, in the order of their numbers, that others overtook. Numbers up to `reported` are
+/// those of earlier feedback, which reported them as missing or overtook this one.
+pub(super) fn find_overtaken(packets: &mut [Packet], reported: u64) {
+    let mut next = i64::MAX;
+    for packet in packets.iter_mut().rev() {
+        packet.overtaken = packet.arrived > next || packet.number <= reported;
+        next = next.min(packet.arrived);
     }
 }
 
@@ -90,7 +102,7 @@ mod tests {
     use super::*;
 
     fn packet(sent: i64, arrived: i64) -> Packet {
-        Packet { number: 0, sent, arrived, size: 1200 }
+        Packet { number: 0, sent, arrived, size: 1200, overtaken: false }
     }
 
     #[test]
@@ -127,6 +139,16 @@ mod tests {
             let (arrived, _) = clock.read(at, step as i64);
             assert!(arrived.abs() <= 2 * WRAP, "{arrived}");
         }
+    }
+
+    #[test]
+    fn packets_that_others_overtook_are_found() {
+        let arrived = [90, 130, 100, 131, 132, 101, 150];
+        let mut packets: Vec<_> = arrived.iter().map(|at| packet(0, *at)).collect();
+        packets.iter_mut().zip(7..).for_each(|(packet, number)| packet.number = number);
+        find_overtaken(&mut packets, 7);
+        let found: Vec<_> = packets.iter().filter(|packet| packet.overtaken).map(|p| p.arrived).collect();
+        assert_eq!(found, [90, 130, 131, 132]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use acked::{Busy, Meter};
-use arrival::{Clock, Groups, Packet};
+use arrival::{Clock, Groups, Packet, find_overtaken};
 use control::{Control, Probed, View};
 use loss::Loss;
 use probe::Probes;
@@ -95,6 +95,8 @@ pub(in crate::rtc) struct Estimator {
     trend: Trend,
     /// The delay of the latest packet, in µs, including the offset between the clocks.
     delay: i64,
+    /// Packets of the feedback that is being read; empty otherwise.
+    packets: Vec<Packet>,
     acked: Meter,
     busy: Busy,
     loss: Loss,
@@ -132,6 +134,7 @@ impl Estimator {
             queue: Queue::new(),
             trend: Trend::new(),
             delay: 0,
+            packets: Vec::new(),
             acked: Meter::default(),
             busy: Busy::default(),
             loss: Loss::default(),
@@ -189,6 +192,7 @@ impl Estimator {
     pub(in crate::rtc) fn handle_feedback(&mut self, arrivals: impl Iterator<Item = Arrival>, now: Instant) {
         let now = self.micros(now);
         let (mut newest, mut usage, mut gone) = (None, Usage::Normal, false);
+        let (before, mut packets) = (self.reported_to, std::mem::take(&mut self.packets));
         for arrival in arrivals {
             let Some((number, record)) = self.history.reported(arrival.number) else { continue };
             let (sent, size) = (record.at, record.size);
@@ -217,12 +221,18 @@ impl Estimator {
             newest = newest.max(Some((number, Some(sent))));
             let (arrived, jumped) = self.clock.read(at, sent);
             if jumped {
+                packets.clear();
                 self.begin_anew();
             }
-            if self.arrived(Packet { number, sent, arrived, size }) == Usage::Over {
+            packets.push(Packet { number, sent, arrived, size, overtaken: false });
+        }
+        find_overtaken(&mut packets, before);
+        for packet in packets.drain(..) {
+            if self.arrived(packet) == Usage::Over {
                 usage = Usage::Over;
             }
         }
+        self.packets = packets;
         let Some((number, sent)) = newest else { return };
         if let Some(sent) = sent {
             self.round_trip(now - sent, now);

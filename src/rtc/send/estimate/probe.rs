@@ -52,6 +52,9 @@ const MIN_PACKETS: u32 = 3;
 const DROPPED: f64 = 0.2;
 /// The minimum part of the bytes that must arrive.
 const MIN_ARRIVED: f64 = 0.5;
+/// If others overtook at most this part of a probe's packets, these do not show how long it took to arrive. If more, the
+/// delays vary.
+const OVERTAKEN: f64 = 0.25;
 /// A probe that was not sent or not reported on for this time is forgotten, in µs.
 const EXPIRES: i64 = 2_000_000;
 /// The time until a probe's own queue has drained, in µs.
@@ -85,23 +88,33 @@ struct Train {
     begin_size: u16,
     end_size: u16,
     packets: u32,
+    /// Packets that others overtook, and the latest time of all.
+    overtaken: u32,
+    latest: i64,
 }
 
 impl Train {
-    fn add(train: &mut Option<Train>, number: u64, at: i64, size: u16) {
+    fn add(train: &mut Option<Train>, number: u64, at: i64, size: u16, overtaken: bool) {
         let train = train.get_or_insert(Train {
             first: number,
             last: number,
-            begin: at,
-            end: at,
+            begin: i64::MAX,
+            end: i64::MIN,
             bytes: 0,
             begin_size: size,
             end_size: size,
             packets: 0,
+            overtaken: 0,
+            latest: at,
         });
         train.last = train.last.max(number);
         train.bytes += u64::from(size);
         train.packets += 1;
+        train.latest = train.latest.max(at);
+        if overtaken {
+            train.overtaken += 1;
+            return;
+        }
         if at < train.begin {
             (train.begin, train.begin_size) = (at, size);
         }
@@ -110,9 +123,15 @@ impl Train {
         }
     }
 
+    /// From the first to the last packet, without the time of a few that were overtaken.
+    fn span(&self) -> i64 {
+        let few = f64::from(self.overtaken) <= f64::from(self.packets) * OVERTAKEN;
+        (if few { self.end } else { self.latest }).saturating_sub(self.begin)
+    }
+
     /// The rate in bit/s, without the packet of `size` that only marks an end.
     fn rate(&self, size: u16) -> f64 {
-        (self.bytes - u64::from(size)) as f64 * 8e6 / ((self.end - self.begin).max(1)) as f64
+        (self.bytes - u64::from(size)) as f64 * 8e6 / self.span().max(1) as f64
     }
 }
 
@@ -221,7 +240,7 @@ impl Probes {
     pub(super) fn sent(&mut self, id: ProbeId, number: u64, at: i64, size: u16) {
         let probe = self.active.iter_mut().flatten().find(|probe| probe.id == id.0);
         if let Some(probe) = probe.filter(|probe| !probe.is_sent()) {
-            Train::add(&mut probe.sent, number, at, size);
+            Train::add(&mut probe.sent, number, at, size, false);
             if probe.is_sent() {
                 self.busy_until = at;
             }
@@ -233,8 +252,9 @@ impl Probes {
         for probe in self.active.iter_mut().flatten() {
             let Some(sent) = probe.sent else { continue };
             if (sent.first..=sent.last).contains(&packet.number) {
-                Train::add(&mut probe.arrived, packet.number, packet.arrived, packet.size);
-                Train::add(&mut probe.left, packet.number, packet.sent, packet.size);
+                let Packet { number, sent, arrived, size, overtaken } = *packet;
+                Train::add(&mut probe.arrived, number, arrived, size, overtaken);
+                Train::add(&mut probe.left, number, sent, size, false);
             }
         }
     }
@@ -330,7 +350,7 @@ impl Active {
     fn found(&self, own_loss: f64) -> Option<Found> {
         let (sent, left, arrived) = (self.sent?, self.left?, self.arrived?);
         let part = arrived.bytes as f64 / sent.bytes as f64;
-        if arrived.packets < MIN_PACKETS || part < MIN_ARRIVED || arrived.end == arrived.begin {
+        if arrived.packets < MIN_PACKETS || part < MIN_ARRIVED || arrived.span() <= 0 {
             return None;
         }
         // A train that left in bursts contains pauses that its ends do not show.
@@ -340,7 +360,7 @@ impl Active {
         }
         let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
         // Sizes differ, so those of the first and last packet matter for the rate, but not for the stretch.
-        let stretch = ((arrived.end - arrived.begin) as f64 / time - 1.0).max(0.0);
+        let stretch = (arrived.span() as f64 / time - 1.0).max(0.0);
         let saturated = stretch > 1.0 / SATURATED - 1.0 || 1.0 - part > own_loss + DROPPED;
         let sent = bits * 1e6 / time;
         let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
@@ -365,7 +385,7 @@ mod tests {
                 probes.sent(probe.id, number, sent, 1200);
                 free = free.max(sent + 20 * MS) + (1200.0 * 8e6 / rate) as i64;
                 if number % lose != lose - 1 {
-                    probes.arrived(&Packet { number, sent, arrived: free, size: 1200 });
+                    probes.arrived(&Packet { number, sent, arrived: free, size: 1200, overtaken: false });
                 }
                 number += 1;
                 budget -= 1200;

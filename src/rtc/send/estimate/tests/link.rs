@@ -31,6 +31,8 @@ pub(super) struct Path {
     /// Added to the delay, evenly distributed up to this.
     pub(super) jitter: i64,
     pub(super) reorders: bool,
+    /// This part of the packets arrives later by this time, so that others overtake them.
+    pub(super) late: (f64, i64),
     pub(super) cross: Vec<Cross>,
 }
 
@@ -44,6 +46,7 @@ impl Path {
             gone: (0, 0),
             jitter: 0,
             reorders: false,
+            late: (0.0, 0),
             cross: Vec::new(),
         }
     }
@@ -96,6 +99,10 @@ impl Link {
         let mut arrival = free as i64 + self.path.delay + jitter;
         if !self.path.reorders {
             arrival = arrival.max(self.last);
+        }
+        let (part, by) = self.path.late;
+        if part > 0.0 && self.dice.chance(part) {
+            return Some(arrival + by);
         }
         self.last = arrival;
         Some(arrival)

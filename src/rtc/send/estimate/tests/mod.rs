@@ -8,6 +8,7 @@ mod limited;
 mod link;
 mod random;
 mod receiver;
+mod rough;
 mod sender;
 mod steady;
 mod world;

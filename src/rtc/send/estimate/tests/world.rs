@@ -18,6 +18,8 @@ pub(super) struct Setup {
     /// The minimum and maximum interval of feedback, in µs, and how often it is lost. It takes the path's delay.
     pub(super) feedback: (i64, i64),
     pub(super) feedback_loss: f64,
+    /// This part of it arrives later by this time.
+    pub(super) feedback_late: (f64, i64),
     /// The receiver's clock at the start, and how much faster it runs.
     pub(super) clock: i64,
     pub(super) drift: f64,
@@ -36,6 +38,7 @@ impl Setup {
             limits: Limits { initial: 300_000, min: 50_000, max: 20_000_000 },
             feedback: (50_000, 100_000),
             feedback_loss: 0.0,
+            feedback_late: (0.0, 0),
             clock: WRAP - 7_000_000,
             drift: 30e-6,
             longer: None,
@@ -110,12 +113,13 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
                 drop(list);
                 base = base.max(newest);
                 if !dice.chance(setup.feedback_loss) {
-                    reports.push((now + delay, report));
+                    let (part, by) = setup.feedback_late;
+                    let late = if part > 0.0 && dice.chance(part) { by } else { 0 };
+                    reports.push((now + delay + late, report));
                 }
             }
         }
-        while reports.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, report) = reports.remove(0);
+        for (_, report) in reports.extract_if(.., |(at, _)| *at <= now) {
             estimator.handle_feedback(report.into_iter(), instant);
         }
         let due = |estimator: &Estimator| estimator.deadline().into_iter().chain(estimator.probe_due()).min();
