@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     camera.on(move |event| match event {
         Event::Calling { id, peer: address } => println!("call {id}: with {}", address.user()),
         Event::ViewerJoined { viewer } => {
-            println!("call {}: {} is watching ({:?})", viewer.id, viewer.address.user(), viewer.video);
+            let video = viewer.video.map_or("no video", |codec| codec.name());
+            println!("call {}: {} is watching ({video})", viewer.id, viewer.address.user());
         }
         Event::ViewerLeft { viewer, end: reason } => println!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => println!("call {id}: failed ({reason})"),

@@ -8,7 +8,13 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
     let words = match event {
         Event::Calling { id, peer: address } => format!("call {id}: with {}", address.user()),
         Event::ViewerJoined { viewer } => {
-            format!("call {}: {} is watching ({:?})", viewer.id, viewer.address.user(), viewer.video)
+            let doing = match viewer.video {
+                Some(codec) => format!("is watching ({})", codec.name()),
+                None if viewer.audio => "is listening".into(),
+                // One that only publishes or talks.
+                None => "is connected".into(),
+            };
+            format!("call {}: {} {doing}", viewer.id, viewer.address.user())
         }
         Event::ViewerLeft { viewer, end: reason } => format!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => format!("call {id}: failed ({reason})"),
