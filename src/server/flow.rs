@@ -12,7 +12,7 @@ use crate::proto::{CloseCode, Status};
 
 use super::Hub;
 use super::error::Refusal;
-use super::hold::HoldKey;
+use super::hold::barred::HoldKey;
 use super::io::ConnId;
 use super::outbox::{Class, Taken};
 use super::policy;
@@ -267,13 +267,13 @@ impl Hub {
         );
         self.stats.closed_slow += 1;
         if let Some(origin) = self.origin(key) {
-            self.holds.bar(origin, now);
+            self.barred.add(origin, now);
         }
         self.close(key, CloseCode::POLICY, "too slow".into(), true, now);
     }
 
     fn is_barred(&self, key: Key, now: Instant) -> bool {
-        self.origin(key).is_some_and(|origin| self.holds.is_barred(&origin, now))
+        self.origin(key).is_some_and(|origin| self.barred.contains(&origin, now))
     }
 
     fn origin(&self, key: Key) -> Option<HoldKey> {

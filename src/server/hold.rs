@@ -17,7 +17,7 @@
 //! a camera, so a recipient that has no room for them is closed.
 //!
 //! Only time in which the recipient's socket refuses bytes counts, so a server that is itself behind closes
-//! nobody. After being closed, the same user at the same address may hold nobody for [`BARRED`]: it cannot
+//! nobody. After being closed, the same user at the same address may hold nobody for a while ([`barred`]): it cannot
 //! come back for another ten seconds of everybody's time.
 //!
 //! **Nobody waits forever.** What is queued for a recipient is sent as its socket accepts it, whether it is
@@ -27,9 +27,13 @@
 //!
 //! The counts are checked every [`LOOK`] while anybody is held, and cost nothing otherwise.
 
+pub(super) mod barred;
+mod minute;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use minute::Minute;
 
 /// How often the holders are checked. A hundredth of the allowance, so a close is late by that much at most.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,22 +42,11 @@ const LOOK: Duration = Duration::from_millis(100);
 /// slower than what it is sent, however its link behaves.
 const REGAIN: u32 = 60;
 
-/// How long a user at an address may hold nobody after being closed.
-const BARRED: Duration = Duration::from_secs(60);
-
-/// The most users and addresses remembered for that. Beyond this the oldest is forgotten and has an allowance
-/// again.
-const MAX_BARRED: usize = 1024;
-
-/// A user at an address.
-pub(super) type HoldKey = (Box<str>, Option<IpAddr>);
-
 /// Who holds whom. `K` identifies a session.
 pub(super) struct Holds<K> {
     allowance: Duration,
     recipients: BTreeMap<K, Recipient<K>>,
     senders: BTreeMap<K, Sender<K>>,
-    barred: BTreeMap<HoldKey, Instant>,
     /// When they were last checked; only while somebody is held.
     looked: Option<Instant>,
     /// The start of time for [`Minute`].
@@ -84,14 +77,7 @@ struct Sender<K> {
 impl<K: Copy + Ord> Holds<K> {
     /// Nobody is held. `allowance` is that of a recipient, and that of a sender per minute.
     pub(super) fn new(allowance: Duration) -> Self {
-        Holds {
-            allowance,
-            recipients: BTreeMap::new(),
-            senders: BTreeMap::new(),
-            barred: BTreeMap::new(),
-            looked: None,
-            began: None,
-        }
+        Holds { allowance, recipients: BTreeMap::new(), senders: BTreeMap::new(), looked: None, began: None }
     }
 
     /// From now on `recipient`, whose socket currently refuses bytes or does not, holds `sender`. True if it
@@ -291,22 +277,6 @@ impl<K: Copy + Ord> Holds<K> {
         (due.into_iter().map(|(_, key)| key).collect(), held)
     }
 
-    /// This user at this address was closed for being too slow.
-    pub(super) fn bar(&mut self, origin: HoldKey, now: Instant) {
-        self.barred.retain(|_, since| now.saturating_duration_since(*since) < BARRED);
-        if self.barred.len() >= MAX_BARRED {
-            let oldest =
-                self.barred.iter().min_by_key(|(_, since)| **since).map(|(origin, _)| origin.clone());
-            oldest.map(|origin| self.barred.remove(&origin));
-        }
-        self.barred.insert(origin, now);
-    }
-
-    /// Whether this user at this address may hold nobody.
-    pub(super) fn is_barred(&self, origin: &HoldKey, now: Instant) -> bool {
-        self.barred.get(origin).is_some_and(|since| now.saturating_duration_since(*since) < BARRED)
-    }
-
     /// Nothing needs checking while nobody is held.
     fn rest(&mut self) {
         if self.recipients.values().all(|entry| entry.senders.is_empty()) {
@@ -338,43 +308,6 @@ impl<K> Recipient<K> {
 
 fn since(at: Option<Instant>, now: Instant) -> Duration {
     at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
-}
-
-/// Milliseconds in each second of the last minute, and in the current one.
-struct Minute {
-    seconds: [u16; Self::SECONDS],
-    /// The second of the last entry.
-    last: u64,
-}
-
-impl Minute {
-    const SECONDS: usize = 61;
-
-    fn new() -> Self {
-        Minute { seconds: [0; Self::SECONDS], last: 0 }
-    }
-
-    /// `at` is the time since an instant that is the same for all calls.
-    fn add(&mut self, time: Duration, at: Duration) {
-        self.turn(at);
-        let second = &mut self.seconds[(self.last % Self::SECONDS as u64) as usize];
-        *second = second.saturating_add(u16::try_from(time.as_millis()).unwrap_or(u16::MAX));
-    }
-
-    fn sum(&self, at: Duration) -> Duration {
-        let old = at.as_secs().saturating_sub(self.last);
-        let kept = (Self::SECONDS as u64).saturating_sub(old);
-        let of = |back: u64| self.last.checked_sub(back).map(|at| (at % Self::SECONDS as u64) as usize);
-        let sum = (0..kept).filter_map(of).map(|at| u64::from(self.seconds[at])).sum();
-        Duration::from_millis(sum)
-    }
-
-    /// Forgets the seconds more than a minute back.
-    fn turn(&mut self, at: Duration) {
-        let new = at.as_secs().saturating_sub(self.last).min(Self::SECONDS as u64);
-        (0..new).for_each(|n| self.seconds[((at.as_secs() - n) % Self::SECONDS as u64) as usize] = 0);
-        self.last = self.last.max(at.as_secs());
-    }
 }
 
 #[cfg(test)]
@@ -597,23 +530,5 @@ mod tests {
         assert!(w.holds.remove(1, w.now).is_empty());
         assert!(!w.holds.is_holding(100));
         assert_eq!(w.holds.due(), None);
-    }
-
-    #[test]
-    fn a_user_closed_for_slowness_may_hold_nobody_for_a_minute() {
-        let mut w = World::new();
-        let origin = |user: &str| (Box::from(user), None);
-        w.holds.bar(origin("eve"), w.now);
-        for (after, user, barred) in
-            [(0, "eve", true), (59, "eve", true), (59, "bob", false), (60, "eve", false)]
-        {
-            assert_eq!(
-                w.holds.is_barred(&origin(user), w.now + secs(f64::from(after))),
-                barred,
-                "{user} {after}"
-            );
-        }
-        (0..5000).for_each(|n| w.holds.bar(origin(&n.to_string()), w.now));
-        assert_eq!(w.holds.barred.len(), MAX_BARRED);
     }
 }

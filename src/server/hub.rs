@@ -13,6 +13,7 @@ use super::announce::Announcements;
 use super::error::{Refusal, reason};
 use super::flow::Memory;
 use super::hold::Holds;
+use super::hold::barred::Barred;
 use super::io::{ConnId, Event, Input, Output, Whom};
 use super::limits::{Deadlines, Seldom, is_past};
 use super::outbox::Outbox;
@@ -45,6 +46,7 @@ pub struct Hub {
     /// Connections that are no longer held.
     pub(super) resumed: VecDeque<ConnId>,
     pub(super) holds: Holds<Key>,
+    pub(super) barred: Barred,
     pub(super) memory: Memory,
     pub(super) events: VecDeque<Event>,
     pub(super) stats: Stats,
@@ -77,6 +79,7 @@ impl Hub {
         config.rooms.retain(|room| seen.insert(room.clone()));
         Hub {
             holds: Holds::new(config.slow_after),
+            barred: Barred::default(),
             memory: Memory::new(config.memory_limit),
             resumed: VecDeque::new(),
             config,
