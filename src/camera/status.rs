@@ -11,7 +11,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::source::SourceStatus;
 use crate::media::{Kind, StreamId, StreamInfo};
 use crate::net::site::Metrics;
-use crate::rtc::{Delays, SessionStats, Skipped};
+use crate::rtc::{Delays, PathInfo, SessionStats, Skipped};
 
 /// The current state of a camera.
 #[derive(Clone, Debug)]
@@ -176,6 +176,11 @@ impl Status {
         family("rendition", "gauge", "What a viewer gets: 0 the main rendition, 1 the small one.", &|s| {
             one(s.video.and_then(|id| rendition(&self.streams, id)).map(u64::from))
         });
+        let paths: Vec<(String, u64)> =
+            viewers.iter().filter_map(|(viewer, s)| path_row(viewer, s.path)).collect();
+        let paths: Vec<(&str, u64)> = paths.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
+        let help = "1: the protocol and the types of the candidates by which a viewer is reached.";
+        metrics.family("symple_camera_viewer_path", "gauge", help, &paths);
     }
 
     fn encoders(&self) -> usize {
@@ -217,6 +222,7 @@ pub(super) fn session(viewer: &Viewer, stats: Option<&SessionStats>, streams: &[
         "retransmissions": stats.map(|s| s.retransmissions),
         "loss": stats.and_then(|s| s.loss),
         "estimate": stats.and_then(|s| s.estimate),
+        "path": stats.and_then(|s| s.path).map(path),
         "rttMs": stats.and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
         "delaysMs": stats.and_then(|s| s.delays).map(delays),
     })
@@ -225,6 +231,17 @@ pub(super) fn session(viewer: &Viewer, stats: Option<&SessionStats>, streams: &[
 /// The rank of a stream among those of its codec; `None` if it does not run.
 fn rendition(streams: &[StreamInfo], id: StreamId) -> Option<u8> {
     streams.iter().find(|info| info.id == id).map(|info| info.rendition)
+}
+
+fn path_row(viewer: &str, path: Option<PathInfo>) -> Option<(String, u64)> {
+    let PathInfo { protocol, local, remote, .. } = path?;
+    let [protocol, local, remote] = [protocol.as_str(), local.as_str(), remote.as_str()];
+    Some((format!("{{{viewer},protocol=\"{protocol}\",local=\"{local}\",remote=\"{remote}\"}}"), 1))
+}
+
+fn path(path: PathInfo) -> Value {
+    let PathInfo { protocol, local, remote, .. } = path;
+    json!({ "protocol": protocol.as_str(), "local": local.as_str(), "remote": remote.as_str() })
 }
 
 /// In ms, with one decimal.
@@ -242,6 +259,7 @@ mod tests {
     use super::*;
     use crate::camera::tests::{OFFER, World};
     use crate::media::{AUDIO_OPUS, Codec, Format, VIDEO_H264_SMALL, VideoFormat};
+    use crate::rtc::CandidateType;
 
     fn status() -> Status {
         let mut world = World::new(4, true);
@@ -254,8 +272,9 @@ mod tests {
             encoding: Some(Duration::from_micros(8_660)),
             queue: Duration::from_micros(50),
         };
+        let path = Some(PathInfo::udp(CandidateType::Host, CandidateType::ServerReflexive));
         let stats =
-            SessionStats { frames: 90, skipped: one, delays: Some(delays), ..SessionStats::default() };
+            SessionStats { frames: 90, skipped: one, delays: Some(delays), path, ..SessionStats::default() };
         Status {
             viewers: vec![(viewer, Some(stats))],
             streams: vec![],
@@ -283,6 +302,8 @@ mod tests {
             json["sessions"][0]["delaysMs"],
             json!({ "capture": 12.3, "encoding": 8.7, "queue": 0.1 })
         );
+        let path = json!({ "protocol": "udp", "local": "host", "remote": "srflx" });
+        assert_eq!(json["sessions"][0]["path"], path);
         assert_eq!((&json["sessions"][0]["frames"], &json["dropped"]), (&json!(90), &json!(4)));
     }
 
@@ -316,6 +337,7 @@ mod tests {
             "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"capture\"} 12",
             "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"encoding\"} 8",
             "# TYPE symple_camera_viewer_estimate_bits gauge",
+            "symple_camera_viewer_path{viewer=\"1\",protocol=\"udp\",local=\"host\",remote=\"srflx\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in:\n{text}");
         }

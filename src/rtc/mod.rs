@@ -86,7 +86,7 @@ pub use fanout::{Fanout, Shard};
 #[cfg(feature = "server")]
 pub(crate) use guard::contained;
 pub use guard::panic_is_contained;
-pub use path::{Path, Protocol};
+pub use path::{CandidateType, Path, PathInfo, Protocol};
 pub use refusal::Refusal;
 pub use send::delays::Delays;
 pub use send::select::Serving;
@@ -320,6 +320,8 @@ pub struct SessionStats {
     pub estimate: Option<u32>,
     /// Latest round-trip time.
     pub rtt: Option<Duration>,
+    /// The path that media takes; `None` before it is connected.
+    pub path: Option<PathInfo>,
     /// Recent packet loss, 0 to 1.
     pub loss: Option<f32>,
     /// What was received.

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::rtc::CandidateType;
+
 /// Addresses that a call may name, over all its descriptions and trickled candidates. Browsers name a handful
 /// for each network they come to.
 pub(in crate::rtc) const MAX_NAMED: usize = 64;
@@ -16,7 +18,7 @@ const MAX_TOTAL: usize = 1024;
 /// The candidates of one call.
 #[derive(Debug, Default)]
 pub(in crate::rtc) struct Candidates {
-    named: Vec<SocketAddr>,
+    named: Vec<(SocketAddr, CandidateType)>,
     checked: Vec<SocketAddr>,
     total: usize,
     ignored: u64,
@@ -35,7 +37,12 @@ pub(in crate::rtc) enum Verdict {
 
 impl Candidates {
     /// Decides on a candidate, and counts it. `ours` are our own addresses.
-    pub(in crate::rtc) fn take(&mut self, address: SocketAddr, ours: &[SocketAddr]) -> Verdict {
+    pub(in crate::rtc) fn take(
+        &mut self,
+        address: SocketAddr,
+        kind: CandidateType,
+        ours: &[SocketAddr],
+    ) -> Verdict {
         if self.checked.contains(&address) {
             return Verdict::Known;
         }
@@ -44,13 +51,13 @@ impl Candidates {
             && canonical(address).is_ipv4() == address.is_ipv4()
             && !ours.contains(&address)
             && ours.iter().any(|a| a.is_ipv4() == address.is_ipv4());
-        let named = self.named.contains(&address);
+        let named = self.named.iter().any(|(known, _)| *known == address);
         if !usable || (!named && self.named.len() == MAX_NAMED) {
             self.ignored += 1;
             return Verdict::Ignore;
         }
         if !named {
-            self.named.push(address);
+            self.named.push((address, kind));
         }
         if self.checked.len() == MAX_CHECKED || self.total == MAX_TOTAL {
             self.ignored += 1;
@@ -59,6 +66,20 @@ impl Candidates {
         self.checked.push(address);
         self.total += 1;
         Verdict::Check
+    }
+
+    /// Datagrams come from an address that was not named, maybe.
+    pub(in crate::rtc) fn discover(&mut self, address: SocketAddr) {
+        let named = self.named.iter().any(|(known, _)| *known == address);
+        if !named && self.named.len() < MAX_NAMED {
+            self.named.push((address, CandidateType::PeerReflexive));
+        }
+    }
+
+    /// The type of the candidate that has this address.
+    pub(in crate::rtc) fn type_of(&self, address: SocketAddr) -> CandidateType {
+        let found = self.named.iter().find(|(named, _)| canonical(*named) == canonical(address));
+        found.map_or(CandidateType::PeerReflexive, |(_, kind)| *kind)
     }
 
     /// The other side began ICE anew: its candidates are checked again.
@@ -113,6 +134,7 @@ pub(in crate::rtc) fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::CandidateType::{Host, PeerReflexive, Relayed, ServerReflexive};
     use super::*;
 
     fn at(address: &str) -> SocketAddr {
@@ -168,7 +190,7 @@ mod tests {
         for restart in 0..10 {
             for n in 0..1000 {
                 let address = SocketAddr::from(([10, restart, (n >> 8) as u8, n as u8], 5000));
-                checked += usize::from(candidates.take(address, &ours) == Verdict::Check);
+                checked += usize::from(candidates.take(address, Host, &ours) == Verdict::Check);
             }
             assert!(candidates.checked() <= MAX_CHECKED);
             candidates.restart();
@@ -183,26 +205,44 @@ mod tests {
         let ours = [at("192.0.2.1:4000")];
         let mut candidates = Candidates::default();
         let theirs = at("198.51.100.7:5000");
-        assert_eq!(candidates.take(theirs, &ours), Verdict::Check);
+        assert_eq!(candidates.take(theirs, Host, &ours), Verdict::Check);
         for _ in 0..100 {
-            assert_eq!(candidates.take(theirs, &ours), Verdict::Known);
+            assert_eq!(candidates.take(theirs, Host, &ours), Verdict::Known);
         }
         for _ in 1..MAX_TOTAL {
             candidates.restart();
-            assert_eq!(candidates.take(theirs, &ours), Verdict::Check);
+            assert_eq!(candidates.take(theirs, Host, &ours), Verdict::Check);
         }
         assert_eq!(candidates.ignored(), 0);
         candidates.restart();
-        assert_eq!(candidates.take(theirs, &ours), Verdict::Ignore, "too often");
+        assert_eq!(candidates.take(theirs, Host, &ours), Verdict::Ignore, "too often");
     }
 
     #[test]
     fn our_own_addresses_and_those_of_another_family_are_of_no_use() {
         let ours = [at("192.0.2.1:4000")];
         let mut candidates = Candidates::default();
-        assert_eq!(candidates.take(ours[0], &ours), Verdict::Ignore);
-        assert_eq!(candidates.take(at("[2001:db8::7]:5000"), &ours), Verdict::Ignore);
-        assert_eq!(candidates.take(at("[::ffff:198.51.100.7]:5000"), &ours), Verdict::Ignore);
-        assert_eq!(candidates.take(at("192.0.2.1:4001"), &ours), Verdict::Check);
+        assert_eq!(candidates.take(ours[0], Host, &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("[2001:db8::7]:5000"), Host, &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("[::ffff:198.51.100.7]:5000"), Host, &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("192.0.2.1:4001"), Host, &ours), Verdict::Check);
+    }
+
+    #[test]
+    fn an_address_has_the_type_that_it_was_named_with_and_one_that_nobody_named_is_peer_reflexive() {
+        let ours = [at("192.0.2.1:4000")];
+        let mut candidates = Candidates::default();
+        let [mapped, relayed, moved] = ["198.51.100.7:1", "198.51.100.7:2", "198.51.100.7:3"].map(at);
+        candidates.take(mapped, ServerReflexive, &ours);
+        candidates.take(relayed, Relayed, &ours);
+        candidates.discover(relayed);
+        candidates.discover(moved);
+        candidates.take(moved, Host, &ours);
+        let types = [mapped, relayed, moved, at("198.51.100.8:1")].map(|address| candidates.type_of(address));
+        assert_eq!(types, [ServerReflexive, Relayed, PeerReflexive, PeerReflexive]);
+        for n in 0..200 {
+            candidates.discover(at(&format!("198.51.100.9:{}", n + 1)));
+        }
+        assert_eq!(candidates.named.len(), MAX_NAMED);
     }
 }

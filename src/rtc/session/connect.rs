@@ -11,7 +11,7 @@ use super::credentials::credentials;
 use super::sdp::{self, Transport};
 use super::{Session, Shared};
 use crate::rtc::refusal::Refusal;
-use crate::rtc::{Config, LocalCandidate};
+use crate::rtc::{CandidateType, Config, LocalCandidate};
 
 /// Our role in DTLS, as in `a=setup` (RFC 8842, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Session {
     /// Has a candidate checked, if it is one to check.
     pub(super) fn check_candidate(&mut self, line: &str, candidate: Candidate) {
         let Some(address) = sdp::candidate_address(line) else { return };
-        let verdict = self.candidates.take(address, &self.addresses);
+        let verdict = self.candidates.take(address, CandidateType::of(line), &self.addresses);
         self.stats.candidates_checked = self.candidates.checked() as u64;
         self.stats.candidates_ignored = self.candidates.ignored();
         if verdict == Verdict::Check {

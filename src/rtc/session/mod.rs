@@ -39,7 +39,7 @@ use super::directory::Directory;
 use super::send::ntp::Wall;
 use super::send::select::Serving;
 use super::send::sender::{Heard, Sender};
-use super::{Config, Path, SessionId, SessionStats, Skipped};
+use super::{CandidateType, Config, Path, PathInfo, SessionId, SessionStats, Skipped};
 use crate::call::body::{End, EndReason};
 #[cfg(feature = "recv")]
 use crate::media::Frame;
@@ -266,6 +266,11 @@ impl Session {
             estimate: self.stats.connected.then(|| self.sender.estimate()),
             rtt: estimator.rtt().or(self.stats.rtt),
             loss: self.stats.connected.then(|| estimator.loss()),
+            path: self.route.path().filter(|_| self.stats.connected).map(|path| PathInfo {
+                protocol: path.proto,
+                local: CandidateType::Host,
+                remote: self.candidates.type_of(path.remote),
+            }),
             #[cfg(feature = "recv")]
             received: self.receiving.stats(),
             ..self.stats.clone()
@@ -363,6 +368,7 @@ impl Session {
         if !self.reaches(path.remote) {
             return;
         }
+        self.candidates.discover(path.remote);
         let (ip, port) = (path.remote.ip(), path.remote.port());
         // Of the least priority: what ICE nominates by itself goes before.
         let line = format!("candidate:moved 1 udp 1 {ip} {port} typ srflx raddr 0.0.0.0 rport 0");
