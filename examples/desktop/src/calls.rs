@@ -142,7 +142,8 @@ async fn play(
     let mut watch = calling.watch(camera.as_str(), [Kind::Video, Kind::Audio])?;
     let board = board.clone();
     let end = watch.play(&playback, move |event| match event {
-        playback::Event::Playing { kind } => println!("{kind:?} plays"),
+        playback::Event::Playing { kind: Kind::Video } => println!("playing video"),
+        playback::Event::Playing { kind: Kind::Audio } => println!("playing audio"),
         playback::Event::Failed { error, .. } => board.change(|view| view.note = error.to_string()),
         _ => {}
     });
@@ -161,9 +162,11 @@ fn handle(client: &Client, board: &Board, event: &Event) {
             let mut cameras = client.roster();
             cameras.retain(|peer| peer.peer_type() == Some("camera"));
             cameras.sort_by_key(|camera| camera.address());
-            let names: Vec<&str> = cameras.iter().map(|camera| camera.name.as_str()).collect();
-            println!("cameras: {}", names.join(", "));
-            board.change(|view| view.cameras = cameras);
+            board.change(|view| {
+                let before = std::mem::replace(&mut view.cameras, cameras);
+                print_missing(&view.cameras, &before, "is here");
+                print_missing(&before, &view.cameras, "is gone");
+            });
         }
         Event::Message { message } => {
             if let Some(line) = said(message) {
@@ -172,6 +175,15 @@ fn handle(client: &Client, board: &Board, event: &Event) {
         }
         _ => {}
     }
+}
+
+/// Names the cameras that the other list does not have.
+fn print_missing(cameras: &[Peer], others: &[Peer], what: &str) {
+    let has = |address| others.iter().any(|other| other.address() == address);
+    cameras
+        .iter()
+        .filter(|camera| !has(camera.address()))
+        .for_each(|camera| println!("{} {what}", camera.name));
 }
 
 /// A line of chat; other messages are none.

@@ -5,6 +5,7 @@
 mod calls;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use calls::Calls;
 use eframe::egui;
@@ -17,7 +18,17 @@ struct Window {
     text: String,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().unwrap_or_else(|| "ws://127.0.0.1:4500".into());
     let user = arguments.next().unwrap_or_else(|| "desktop".into());

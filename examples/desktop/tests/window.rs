@@ -214,7 +214,7 @@ fn a_camera_that_is_clicked_plays_in_the_window() {
         "--size",
         "640x360",
     ]));
-    window.prints("cameras: Front door");
+    window.prints("Front door is here");
     // Below the heading.
     let entry = display.until("its name is in the list", || {
         let list = display.list();
@@ -222,7 +222,7 @@ fn a_camera_that_is_clicked_plays_in_the_window() {
     });
     assert_eq!(display.bars().iter().filter(|count| **count > 500).count(), 0, "nothing plays yet");
     display.click((40, entry.start.midpoint(entry.end)));
-    window.prints("Video plays");
+    window.prints("playing video");
     let bars = display.until("the pattern is in the window", || {
         Some(display.bars()).filter(|bars| bars.iter().all(|count| *count > 3_000))
     });
