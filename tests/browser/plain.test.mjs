@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { forward, scenario, until } from './harness.mjs';
-import { inOrder, viewers } from './page.mjs';
+import { forward, freePort, scenario, until } from './harness.mjs';
+import { inOrder, viewers, watch } from './page.mjs';
 
 const RESUME = 30_000; // ms that the camera keeps a call whose viewer's signalling is gone
 
@@ -87,6 +87,27 @@ scenario('a viewer without call ids calls, hangs up, is called and is hung up on
   camera.process.tell('hangup');
   assert.deepEqual((await hears(page, 'hangup')).data, { reason: 'ended' });
   await viewers(camera, 0);
+});
+
+scenario('a tab that is closed has ended its call, whether its page says so or not', { needs: ['chromium'] }, async (s) => {
+  const port = String(await freePort());
+  const args = ['camera', '--listen', '127.0.0.1', '--port', port, '--size', '320x180'];
+  const camera = { url: `http://127.0.0.1:${port}/`, process: await s.symple(args, { ready: /^open / }) };
+  const silent = async () => {
+    const page = await viewer(s, camera);
+    await page.evaluate('plain.call()');
+    return page;
+  };
+  for (const open of [silent, async () => watch(await s.chromium(), camera.url)]) {
+    const page = await open();
+    await page.moves('#video', 10);
+    const from = camera.process.lines.length;
+    await page.close();
+    const [, why] = await camera.process.says(/^call \d+: ended \((.*)\)/, { from });
+    s.note(why);
+    // The words of the code `ended`, from a hangup or from DTLS.
+    assert.match(why, /^the (call was ended|other side closed the connection)$/);
+  }
 });
 
 scenario('a viewer without call ids keeps its picture when its socket comes back', { needs: ['chromium'] }, async (s) => {
