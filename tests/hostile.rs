@@ -14,6 +14,8 @@ mod camera;
 mod network;
 #[path = "hostile/stranger.rs"]
 mod stranger;
+#[path = "hostile/talker.rs"]
+mod talker;
 #[path = "hostile/watcher.rs"]
 mod watcher;
 

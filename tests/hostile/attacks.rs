@@ -13,6 +13,7 @@ use str0m::{Input, Output};
 use crate::camera;
 use crate::network::{STRANGERS, VICTIM, stranger};
 use crate::stranger::{Stranger, caller, offer, tcp};
+use crate::talker;
 use crate::watcher::Watcher;
 
 pub(crate) struct Attack {
@@ -54,10 +55,13 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "incomplete frames before welcome", run: before_welcome, limit: None },
     Attack { name: "requests that are never completed", run: half_requests, limit: None },
     Attack { name: "peers that connect and disconnect", run: come_and_go, limit: None },
+    // Of two who send, both with the keys of their own calls.
+    Attack { name: "talkers whose audio is nonsense", run: talker::nonsense, limit: None },
+    Attack { name: "talkers whose reports are nonsense", run: talker::reports, limit: None },
 ];
 
 impl Scene<'_> {
-    fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::Acquire)
     }
 
@@ -80,7 +84,7 @@ impl Scene<'_> {
 
     /// Runs this many attackers at once, each in a thread, which reconnects when it is disconnected; returns the total
     /// of their counts.
-    fn all(&self, strangers: usize, act: impl Fn(usize, u64) -> u64 + Sync) -> u64 {
+    pub(crate) fn all(&self, strangers: usize, act: impl Fn(usize, u64) -> u64 + Sync) -> u64 {
         let total = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for n in 0..strangers {

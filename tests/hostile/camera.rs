@@ -28,6 +28,7 @@ impl Camera {
             .args(["netns", "exec", &home, env!("CARGO_BIN_EXE_symple"), "camera"])
             .args(["--listen", "all", "--port", &PORT.to_string(), "--board", "generic"])
             .args(["--size", "320x240", "--fps", "30", "--no-audio"])
+            .args(["--talk", "everybody", "--talk-output", "fakesink"])
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

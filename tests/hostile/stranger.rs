@@ -17,7 +17,7 @@ use crate::camera;
 // str0m has no cryptography of its own, and none of its types are in our API.
 #[allow(dead_code, unused_imports, reason = "some of it is only for the sender")]
 #[path = "../../src/rtc/crypto/mod.rs"]
-mod crypto;
+pub(crate) mod crypto;
 
 /// The timeout for answers.
 const WAIT: Duration = Duration::from_secs(5);
@@ -110,14 +110,26 @@ pub(crate) fn offer(candidates: &[SocketAddr]) -> String {
 
 /// A WebRTC viewer with its offer, at these addresses.
 pub(crate) fn caller(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
+    caller_who(candidates, false)
+}
+
+/// One that talks, too.
+pub(crate) fn talker(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
+    caller_who(candidates, true)
+}
+
+fn caller_who(candidates: &[SocketAddr], talks: bool) -> (Rtc, SdpPendingOffer, String) {
     let crypto = Arc::new(crypto::provider());
-    let mut rtc =
-        Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).build(Instant::now());
+    let rtc = Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).enable_opus(talks);
+    let mut rtc = rtc.build(Instant::now());
     for address in candidates {
         rtc.add_local_candidate(Candidate::host(*address, "udp").expect("an address"));
     }
     let mut api = rtc.sdp_api();
     api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    if talks {
+        api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+    }
     let (offer, pending) = api.apply().expect("there is something to offer");
     (rtc, pending, offer.to_sdp_string())
 }

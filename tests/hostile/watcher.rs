@@ -23,8 +23,15 @@ pub(crate) struct Watcher {
 
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) frames: AtomicU64,
+    frames: AtomicU64,
     over: AtomicBool,
+}
+
+impl Shared {
+    /// The number of frames so far.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Acquire)
+    }
 }
 
 impl Watcher {
@@ -53,7 +60,7 @@ impl Watcher {
 
     /// The number of frames so far.
     pub(crate) fn frames(&self) -> u64 {
-        self.shared.frames.load(Ordering::Acquire)
+        self.shared.frames()
     }
 
     /// Waits until this many frames have arrived.
@@ -101,6 +108,8 @@ pub(crate) struct Call {
     offer: String,
     due: Instant,
     waiting: VecDeque<String>,
+    /// The camera's description, once it has answered.
+    pub(crate) answer: String,
     /// The camera's address, once frames have arrived.
     media_from: Option<SocketAddr>,
 }
@@ -111,6 +120,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 impl Call {
     /// Connects and calls, if the camera is online and admits it.
     pub(crate) fn begin(ip: Ipv4Addr, user: &str, shared: &Shared) -> Option<Call> {
+        Call::begin_as(caller, ip, user, shared)
+    }
+
+    /// The same for another kind of caller.
+    pub(crate) fn begin_as(
+        caller: fn(&[SocketAddr]) -> (Rtc, SdpPendingOffer, String),
+        ip: Ipv4Addr,
+        user: &str,
+        shared: &Shared,
+    ) -> Option<Call> {
         let mut peer = Stranger::join(ip, user)?;
         let late = Instant::now() + ASK_AGAIN;
         let camera = loop {
@@ -139,6 +158,7 @@ impl Call {
             offer,
             due: Instant::now(),
             waiting: VecDeque::new(),
+            answer: String::new(),
             media_from: None,
         };
         call.say("call:init", &json!({}))?;
@@ -197,7 +217,8 @@ impl Call {
                 self.say("call:offer", &offer)
             }
             Some("call:answer") => {
-                let answer = SdpAnswer::from_sdp_string(message["data"]["sdp"].as_str()?).ok()?;
+                message["data"]["sdp"].as_str()?.clone_into(&mut self.answer);
+                let answer = SdpAnswer::from_sdp_string(&self.answer).ok()?;
                 self.rtc.sdp_api().accept_answer(self.pending.take()?, answer).ok()
             }
             Some("call:candidate") => {
