@@ -1,7 +1,7 @@
 //! Programs call each other over real sockets, without a browser: each frame arrives as it was pushed, both ways.
 #![cfg(all(feature = "calls", feature = "server"))]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -143,6 +143,10 @@ impl Drop for Program {
 
 /// A server and two programs that see each other, as tasks that `spawn` runs; then what is done with them.
 fn with_two(spawn: impl Fn(Task), act: impl AsyncFnOnce(&Program, &Program)) {
+    with_two_for(PATIENCE, spawn, act);
+}
+
+fn with_two_for(patience: Duration, spawn: impl Fn(Task), act: impl AsyncFnOnce(&Program, &Program)) {
     let address = "127.0.0.1:0".parse().expect("literal");
     let server = Server::bind(ServerConfig::listen([address])).expect("a free port");
     let url = format!("ws://{}", server.addresses()[0]);
@@ -162,8 +166,8 @@ fn with_two(spawn: impl Fn(Task), act: impl AsyncFnOnce(&Program, &Program)) {
         act(&alice, &bob).await;
     };
     let late = async {
-        smol::Timer::after(PATIENCE).await;
-        panic!("not done within {PATIENCE:?}");
+        smol::Timer::after(patience).await;
+        panic!("not done within {patience:?}");
     };
     block_on(or(acts, late));
     drop((alice, bob));
@@ -455,6 +459,61 @@ fn calls_go_on_while_the_source_is_lost_and_the_next_one_tries_one_that_was_give
         let expected =
             [Starting, Playing, Lost, Playing, Ended, Starting, Playing, Failed, Starting, Playing, Failed];
         assert_eq!(states, expected);
+    });
+}
+
+/// What the process has in memory, in KiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux")
+}
+
+/// Reads a call until `end`. Returns the most that audio and video of one time were apart, and how many were compared.
+async fn apart(call: &mut Conversation, from: &Program, end: Instant) -> (Duration, u32) {
+    let (mut most, mut compared) = (Duration::ZERO, 0);
+    let mut times: [VecDeque<(u32, Duration)>; 2] = Default::default();
+    while Instant::now() < end {
+        let Some(event) = call.next().await else { panic!("{:?}", call.end()) };
+        let FrameEvent::Frame { frame } = event else { continue };
+        let number = frame.data.iter().rev().take(5).fold(0, |all, byte| all << 7 | u32::from(byte & 0x7f));
+        let of = usize::from(frame.codec.is_video());
+        times[of].push_back((number, frame.pts));
+        if let Some((_, other)) = times[1 - of].iter().find(|(other, _)| *other == number) {
+            most = most.max(other.abs_diff(frame.pts));
+            compared += 1;
+        }
+        times.iter_mut().filter(|times| times.len() > 100).for_each(|times| _ = times.pop_front());
+        let mut pushed = from.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = pushed.len().saturating_sub(200);
+        pushed.drain(..old);
+    }
+    (most, compared)
+}
+
+#[test]
+#[ignore = "takes CALL_MINUTES, ten by default"]
+fn a_long_call_keeps_audio_and_video_together_and_does_not_grow() {
+    let minutes = std::env::var("CALL_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(10);
+    with_two_for(Duration::from_secs(60 * minutes) + PATIENCE, bare, async |alice, bob| {
+        let [mut a, mut b] = connect(alice, bob, everything(), all()).await;
+        let begin = Instant::now();
+        let mut listen = async |until: Duration| {
+            zip(apart(&mut a, bob, begin + until), apart(&mut b, alice, begin + until)).await
+        };
+        // Until the estimates have found what the loopback carries, and the tables are as large as they get.
+        listen(Duration::from_secs(45)).await;
+        let before = memory();
+        let heard = listen(Duration::from_secs(60 * minutes)).await;
+        let grown = memory().saturating_sub(before);
+        println!(
+            "{minutes} minutes: {heard:?} apart and compared; {before} KiB, and {grown} more at the end"
+        );
+        for (most, compared) in <[_; 2]>::from(heard) {
+            assert!(compared > 60, "{compared}");
+            assert!(most < Duration::from_millis(40), "{most:?} apart");
+        }
+        assert!(grown < 4 << 10, "{grown} KiB more than the {before} at first");
     });
 }
 

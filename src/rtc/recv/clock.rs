@@ -270,6 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn a_sound_card_with_a_clock_of_its_own_stays_in_step_by_its_reports() {
+        for fast in [-100, 100] {
+            let mut shared = Shared::default();
+            let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
+            let ticks = |ms: i64| (ms * 48 + ms * 48 * fast / 1_000_000) as u32;
+            for n in 0..600 * 50_i64 {
+                let ms = n * 20;
+                let sound = audio.time_of(&mut shared, ticks(ms), (ms + 20) * MS);
+                let picture = video.time_of(&mut shared, (ms * 90) as u32, (ms + 60) * MS);
+                if n % 250 == 0 {
+                    audio.handle_report(&mut shared, ntp(1_000_000 + ms as u64), ticks(ms));
+                    video.handle_report(&mut shared, ntp(1_000_000 + ms as u64), (ms * 90) as u32);
+                }
+                if n > 250 {
+                    assert!(sound.abs_diff(picture) < 1_000_000, "{fast} ppm, {ms}: {sound} {picture}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_stream_with_a_frame_every_ten_seconds_does_not_stand() {
         let (mut shared, mut video, _) = reported();
         for n in 1..6_u32 {

@@ -16,5 +16,5 @@ mod quality;
 pub(crate) mod receiver;
 mod report;
 #[cfg(test)]
-mod tests;
+pub(in crate::rtc) mod tests;
 mod unpack;

@@ -4,7 +4,7 @@ mod hostile;
 mod layers;
 mod raw;
 mod switching;
-mod unsafe_heap;
+pub(in crate::rtc) mod unsafe_heap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

@@ -25,5 +25,7 @@ mod shards;
 mod shared_ports;
 #[cfg(feature = "recv")]
 mod simulcast;
+#[cfg(feature = "recv")]
+mod ten_minutes;
 mod viewing;
 mod world;

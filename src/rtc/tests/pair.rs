@@ -34,6 +34,8 @@ pub(super) struct Peer {
     /// What it sent, and whether the next picture is to be a key frame.
     pub(super) sent: Vec<Arc<[u8]>>,
     key: bool,
+    /// How much faster its clock runs than that of the pair.
+    pub(super) fast: f64,
 }
 
 pub(super) struct Pair {
@@ -51,6 +53,8 @@ pub(super) struct Pair {
     pub(super) latency: Duration,
     chance: u64,
     pub(super) pictures: u64,
+    /// The bytes of a picture.
+    pub(super) size: usize,
 }
 
 impl Peer {
@@ -73,6 +77,7 @@ impl Peer {
             frames: vec![],
             sent: vec![],
             key: true,
+            fast: 0.0,
         }
     }
 
@@ -108,6 +113,7 @@ impl Pair {
             latency: ms(15),
             chance: 1,
             pictures: 0,
+            size: 3000,
         }
     }
 
@@ -124,6 +130,22 @@ impl Pair {
         Ok(pair)
     }
 
+    /// The time of a peer's clock at a time of the pair.
+    pub(super) fn time_of(&self, n: usize, now: Instant) -> Instant {
+        now + (now - self.start).mul_f64(self.peers[n].fast)
+    }
+
+    /// When a peer's clock has the time of its deadline.
+    fn when(&self, n: usize) -> Instant {
+        let peer = &self.peers[n];
+        if peer.fast == 0.0 {
+            return peer.deadline;
+        }
+        let since = peer.deadline.saturating_duration_since(self.start);
+        // Rather a little too late than too early.
+        self.start + since.div_f64(1.0 + peer.fast) + Duration::from_nanos(100)
+    }
+
     fn below(&mut self, end: u64) -> u64 {
         self.chance =
             self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -132,7 +154,8 @@ impl Pair {
 
     pub(super) fn drain(&mut self, n: usize) {
         loop {
-            while let Some(transmit) = self.peers[n].fanout.poll_transmit(self.now) {
+            let now = self.time_of(n, self.now);
+            while let Some(transmit) = self.peers[n].fanout.poll_transmit(now) {
                 for datagram in transmit.datagrams() {
                     self.datagrams += 1;
                     // What connects is not lost.
@@ -174,7 +197,7 @@ impl Pair {
                 let peer = &mut self.peers[n];
                 let key = !codec.is_video() || std::mem::take(&mut peer.key);
                 let count = 2 * self.pictures + n as u64;
-                let mut data = picture(codec, key, count, 3000);
+                let mut data = picture(codec, key, count, self.size);
                 if codec == Codec::Opus {
                     // 20 ms of CELT, in one frame.
                     data[0] = 31 << 3;
@@ -186,20 +209,21 @@ impl Pair {
 
     /// Peer `n` is given a frame to send.
     pub(super) fn push(&mut self, n: usize, codec: Codec, key: bool, data: Arc<[u8]>) {
+        let (now, start) = (self.time_of(n, self.now), self.start);
         let peer = &mut self.peers[n];
         peer.sent.push(data.clone());
         let frame = Frame {
             stream: if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS },
             codec,
             key,
-            captured: self.now,
-            pts: self.now - self.start,
+            captured: now,
+            pts: now - start,
             duration: Duration::ZERO,
             discontinuity: false,
             encoding: None,
             data,
         };
-        peer.fanout.handle_input(Input::Frame(&frame), self.now);
+        peer.fanout.handle_input(Input::Frame(&frame), now);
         self.drain(n);
     }
 
@@ -209,7 +233,7 @@ impl Pair {
         (0..2).for_each(|n| self.drain(n));
         loop {
             let wire = self.wire.first_key_value().map(|((at, _), _)| *at);
-            let deadlines = self.peers.iter().map(|peer| peer.deadline).min();
+            let deadlines = [0, 1].map(|n| self.when(n)).into_iter().min();
             let next = [Some(feed_at), wire, deadlines].into_iter().flatten().min().expect("one is fed");
             if next > end {
                 self.now = end;
@@ -219,7 +243,8 @@ impl Pair {
             while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (to, from, data) = entry.remove();
                 let path = Path::udp(self.peers[to].address, from);
-                self.peers[to].fanout.handle_input(Input::Datagram { path, data: &data }, self.now);
+                let now = self.time_of(to, self.now);
+                self.peers[to].fanout.handle_input(Input::Datagram { path, data: &data }, now);
                 self.drain(to);
             }
             if feed_at <= self.now {
@@ -227,8 +252,9 @@ impl Pair {
                 self.feed();
             }
             for n in 0..2 {
-                if self.peers[n].deadline <= self.now {
-                    self.peers[n].fanout.handle_input(Input::Timeout, self.now);
+                if self.when(n) <= self.now {
+                    let now = self.time_of(n, self.now);
+                    self.peers[n].fanout.handle_input(Input::Timeout, now);
                     self.drain(n);
                 }
             }

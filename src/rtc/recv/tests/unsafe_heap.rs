@@ -49,6 +49,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// What this thread has allocated and not freed, in bytes. Others may free what it allocated.
+pub(in crate::rtc) fn held() -> isize {
+    HELD.get().0
+}
+
 /// The most that this thread had allocated at a time while it did this, in bytes, beside what it had before.
 pub(in crate::rtc) fn peak<T>(act: impl FnOnce() -> T) -> (usize, T) {
     let before = HELD.get().0;
