@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!          delays grow               queue drained
-//! Rising ──────────────▶ Draining ─────────────────▶ Rising, from just below what the path was seen to carry
+//! Rising ──────────────▶ Draining ─────┬───────────▶ Rising, from just below what the path was seen to carry
+//!                                      └───────────▶ Rising, because the wait stayed: the route is longer
 //! ```
 
 use super::loss::Verdict;
 use super::probe::{Found, UTILIZED};
 use super::share::Share;
+use super::still::Still;
 use super::trend::Usage;
 
 /// Growth per second if the path's capacity is unknown (draft-ietf-rmcat-gcc-02, section 5.5), and near the capacity:
@@ -57,6 +59,8 @@ const LIMITED: f64 = 0.8;
 /// ... unless every packet waits for the first time during the second, in µs.
 const STANDING: i64 = 30_000;
 const STANDING_TIME: i64 = 300_000;
+/// Less than this part of what is sent arrives if a queue is full.
+const ARRIVES: f64 = 0.9;
 /// How long a probe makes other packets wait, in µs: except for the first two, it is at most 1.5 times the path's rate.
 const PROBE: i64 = 30_000;
 /// The path is slower than the rate if less than this part of it passes, and packets wait this long, in µs.
@@ -79,6 +83,8 @@ pub(super) struct View {
     pub(super) jitter: i64,
     /// How fast the wait grows, in µs per µs.
     pub(super) slope: f64,
+    /// When the latest observed packets left.
+    pub(super) latest: i64,
     /// Whether the observed packets left with a probe or shortly after it.
     pub(super) probing: bool,
 }
@@ -112,11 +118,11 @@ pub(super) enum Probed {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     /// Since then.
-    Rising {
-        since: i64,
-    },
+    Rising { since: i64 },
     Draining {
         since: i64,
+        /// What others left to us when the queue was found.
+        left: f64,
     },
 }
 
@@ -132,6 +138,9 @@ pub(super) struct Control {
     resume: f64,
     /// Since when every packet waits although little is sent.
     standing: Option<i64>,
+    still: Still,
+    /// The rate when packets last did not wait.
+    free: f64,
     last: i64,
 }
 
@@ -145,6 +154,8 @@ impl Control {
             phase: Phase::Rising { since: now },
             resume: RESUME,
             standing: None,
+            still: Still::default(),
+            free: rate,
             last: now,
         }
     }
@@ -157,8 +168,9 @@ impl Control {
         matches!(self.phase, Phase::Draining { .. })
     }
 
-    /// Follows the observations up to `now`.
-    pub(super) fn update(&mut self, mut view: View, now: i64) {
+    /// Follows the observations up to `now`. If what packets wait turns out to be no queue, returns the rate before they
+    /// waited.
+    pub(super) fn update(&mut self, mut view: View, now: i64) -> Option<f64> {
         self.noisy = view.jitter > NOISY;
         if self.noisy {
             view.slope = 0.0;
@@ -167,22 +179,47 @@ impl Control {
         self.last = now;
         view.acked.into_iter().for_each(|acked| self.share.arrived(acked, now));
         match self.phase {
-            Phase::Draining { since } => self.drain(view, since, now),
+            Phase::Draining { since, left } => {
+                if self.is_no_queue(&view, since, left) {
+                    self.phase = Phase::Rising { since: now };
+                    self.rate = self.rate.max(left * self.resume);
+                    self.capacity = None;
+                    return Some(self.free);
+                }
+                self.drain(view, since, now);
+            }
             Phase::Rising { since } => {
+                if view.standing < EMPTY + view.jitter {
+                    self.free = self.rate;
+                }
                 if now - since > 2 * TOO_SOON {
                     self.resume = RESUME;
                 }
                 if view.sent.is_some_and(|sent| sent < LIMITED * self.rate) {
-                    self.watch_limited(&view, now);
+                    if self.watch_limited(&view, now) {
+                        return Some(self.free);
+                    }
                 } else {
                     self.standing = None;
                     if self.is_congested(&view) {
-                        return self.lower(view, since, now);
+                        self.lower(view, since, now);
+                        return None;
                     }
                 }
                 self.rise(view, passed);
             }
         }
+        None
+    }
+
+    /// Whether packets wait as long as before although less is sent than passed, since the encoder follows.
+    fn is_no_queue(&mut self, view: &View, since: i64, left: f64) -> bool {
+        if view.latest < since + MIN_DRAINING {
+            self.still.begin();
+            return false;
+        }
+        let drain = view.sent.map_or(0.0, |sent| (1.0 - sent / left) / self.times(left).max(1.0));
+        self.still.add(view.latest, view.standing, view.jitter, drain)
     }
 
     /// Whether more is sent than passes. Growing delays alone do not prove that: a key frame or jitter also makes them
@@ -203,15 +240,28 @@ impl Control {
     }
 
     /// Watches a path that is little used. Then the rate that passes measures nothing, and nothing needs to drain. But
-    /// if every packet waits all the time, the path carries even less than that.
-    fn watch_limited(&mut self, view: &View, now: i64) {
+    /// if every packet waits all the time, the path carries even less than that. Returns whether the wait is no queue.
+    fn watch_limited(&mut self, view: &View, now: i64) -> bool {
         if view.standing <= STANDING + view.jitter {
             self.standing = None;
-        } else if now - *self.standing.get_or_insert(now) >= STANDING_TIME
+            self.still.begin();
+            return false;
+        }
+        let since = *self.standing.get_or_insert(now);
+        // A full queue is as long all the time, too, but drops what does not pass.
+        let arrives = view.acked.zip(view.sent).is_some_and(|(acked, sent)| acked >= sent * ARRIVES);
+        let drain = if arrives { 1.0 - LIMITED } else { 0.0 };
+        if self.still.add(view.latest, view.standing, view.jitter, drain) {
+            return true;
+        }
+        let stays = arrives && self.still.span() >= STANDING_TIME / 2;
+        if now - since >= STANDING_TIME
+            && !stays
             && let Some(passes) = view.busy
         {
             self.rate = self.rate.min(passes);
         }
+        false
     }
 
     fn lower(&mut self, view: View, since: i64, now: i64) {
@@ -225,7 +275,8 @@ impl Control {
         let known = self.capacity.filter(|capacity| (left / capacity - 1.0).abs() < CHANGED);
         self.capacity = Some(known.map_or(left, |capacity| capacity + (left - capacity) * SMOOTH));
         self.rate = self.rate.min(left * view.drain(self.times(left)));
-        self.phase = Phase::Draining { since: now };
+        self.still.begin();
+        self.phase = Phase::Draining { since: now, left };
     }
 
     /// Sends less than passes until the queue is empty, and meanwhile measures what passes.

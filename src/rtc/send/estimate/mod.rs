@@ -8,6 +8,7 @@ mod probe;
 mod queue;
 mod sent;
 mod share;
+mod still;
 mod trend;
 
 #[cfg(test)]
@@ -274,9 +275,17 @@ impl Estimator {
             waited: self.queue.base().map_or(0, |base| self.delay - base),
             jitter: self.queue.jitter(),
             slope: self.trend.growth(),
+            latest: self.queue.latest(),
             probing: self.probes.may_delay(self.queue.latest()),
         };
-        self.control.update(view, now);
+        if let Some(before) = self.control.update(view, now) {
+            self.queue.rebase();
+            self.busy = Busy::default();
+            self.loss.settle(now);
+            if before > self.control.rate() {
+                self.probes.request(before);
+            }
+        }
         if self.control.is_draining() {
             self.loss.settle(now);
         } else if let Some(verdict) = self.loss.judge(self.control.rate(), self.control.is_queued(&view), now)
@@ -311,7 +320,9 @@ impl Estimator {
             let verdict = self.loss.report(f64::from(lost), self.control.rate(), now);
             match verdict {
                 Some(verdict) => self.control.lost(verdict),
-                None => self.control.update(quiet, now),
+                None => {
+                    self.control.update(quiet, now);
+                }
             }
             self.bound();
         }

@@ -75,6 +75,15 @@ impl Queue {
         }
     }
 
+    /// What every packet waits now is no queue: it is the minimum delay.
+    pub(super) fn rebase(&mut self) {
+        self.base += self.standing();
+        self.least = [i64::MAX; BUCKETS];
+        if self.base != i64::MAX {
+            self.least[self.second.rem_euclid(BUCKETS as i64) as usize] = self.base;
+        }
+    }
+
     /// When the latest sample left.
     pub(super) fn latest(&self) -> i64 {
         self.recent[(self.next + MAX_RECENT - 1) % MAX_RECENT].sent
@@ -123,6 +132,11 @@ mod tests {
         assert_eq!(queue.standing(), 70_000);
         fill(&mut queue, 13_900_000, 15_500_000, |_| 90_000);
         assert_eq!((queue.base(), queue.standing()), (Some(90_000), 0));
+        fill(&mut queue, 15_500_000, 16_000_000, |_| 150_000);
+        queue.rebase();
+        assert_eq!((queue.base(), queue.standing()), (Some(150_000), 0), "known to be the route");
+        fill(&mut queue, 16_000_000, 16_100_000, |_| 120_000);
+        assert_eq!((queue.base(), queue.standing()), (Some(120_000), 0));
         fill(&mut queue, 100_000_000, 100_010_000, |_| 30_000);
         assert_eq!(queue.base(), Some(30_000), "after a pause");
     }

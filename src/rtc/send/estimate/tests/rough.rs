@@ -33,3 +33,23 @@ fn packets_that_were_overtaken_cost_no_rate() {
         }
     }
 }
+
+#[test]
+fn a_longer_route_is_not_taken_for_a_queue() {
+    const FROM: i64 = 5 * S;
+    for (loss, late) in [(0.0, 0.0), (0.05, 0.0), (0.0, 0.05), (0.05, 0.05), (0.1, 0.1)] {
+        for sent in [0.3e6, 2e6, 20e6] {
+            let runs = (1..=5).map(|seed| {
+                let mut setup = rough(loss, late, sent, seed);
+                (setup.path.delay, setup.longer) = (1_000, Some((FROM, 100_000)));
+                run(setup, 20 * S).mean(FROM + 3 * S, 20 * S) / MOST
+            });
+            let parts: Vec<_> = runs.collect();
+            println!("{loss} lost, {late} overtaken, {sent} sent: {parts:.2?}");
+            assert!(
+                parts.iter().sum::<f64>() / 5.0 > 0.85 && parts.iter().all(|part| *part > 0.6),
+                "{parts:?}"
+            );
+        }
+    }
+}
