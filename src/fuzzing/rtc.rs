@@ -143,7 +143,7 @@ fn attributes(message: &[u8]) -> Attributes<'_> {
 /// DTLS: accepted records are inside the datagram, in order, and only handshake records may be plaintext.
 pub fn dtls(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let stage = bytes.pick(&[Stage::Handshake, Stage::Established]);
+    let stage = bytes.pick(&[Stage::Handshake, Stage::Established, Stage::Open]);
     let datagram = bytes.0;
     let mut end = 0;
     let mut whole = true;
@@ -170,6 +170,7 @@ pub fn dtls(data: &[u8]) {
                 messages(body);
             }
             (21 | 22, false) => assert!(header[3..5] == [0, 1] && body.len() >= 24 + 2),
+            (23, false) => assert!(stage == Stage::Open && header[3..5] == [0, 1] && body.len() >= 24 + 16),
             (kind, plain) => panic!("type {kind} accepted, plaintext: {plain}"),
         }
     }

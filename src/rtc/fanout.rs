@@ -1,5 +1,6 @@
 //! All viewers of a source, in one shard or several.
 
+mod channels;
 mod cutting;
 mod incoming;
 #[cfg(feature = "recv")]
@@ -46,6 +47,8 @@ pub struct Fanout {
     /// What sessions send and receive that differ from others, those to come too.
     #[cfg(feature = "recv")]
     directions: ById<SessionId, super::Directions>,
+    /// Sessions, those to come too, that have data channels, or have none whatever is offered.
+    with_channels: ById<SessionId, bool>,
     cutting: Cutting,
     /// What says so to viewers whose sessions are forgotten.
     goodbyes: VecDeque<Transmit>,
@@ -78,6 +81,7 @@ impl Fanout {
             places: ById::default(),
             #[cfg(feature = "recv")]
             directions: ById::default(),
+            with_channels: ById::default(),
             cutting: Cutting::new(now),
             goodbyes: VecDeque::new(),
             events: VecDeque::new(),
@@ -239,6 +243,7 @@ impl Fanout {
         self.tick(now);
         #[cfg(feature = "recv")]
         self.directions.remove(&id);
+        self.with_channels.remove(&id);
         self.take_out(id);
     }
 
@@ -355,19 +360,22 @@ impl Fanout {
 
     /// What a session would do in a call.
     fn supply_of(&self, id: SessionId) -> Arc<Supply> {
+        let data = self.data_of(id);
         #[cfg(feature = "recv")]
         if let Some(directions) = self.directions.get(&id) {
-            return Arc::new(self.supply.directed(directions));
+            return Arc::new(self.supply.directed(directions).with_data(data));
         }
-        #[cfg(not(feature = "recv"))]
-        let _ = id;
-        self.supply.clone()
+        if data == self.supply.data() {
+            return self.supply.clone();
+        }
+        Arc::new(Supply::clone(&self.supply).with_data(data))
     }
 
     /// Puts a new session into the shard with the fewest.
     fn insert(&mut self, id: SessionId, session: Session) {
         #[cfg(feature = "recv")]
         let session = self.directed(id, session);
+        let session = self.with_channels(id, session);
         let sizes = self.sizes();
         let at = self.drivable().min_by_key(|at| sizes[*at]).expect("the fan-out's own");
         self.places.insert(id, at);
@@ -421,6 +429,7 @@ impl Fanout {
                         self.places.remove(session);
                         #[cfg(feature = "recv")]
                         self.directions.remove(session);
+                        self.with_channels.remove(session);
                         fewer = true;
                     }
                 }

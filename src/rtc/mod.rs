@@ -40,7 +40,9 @@
 //! Either side may renegotiate what flows, by another offer to [`Fanout::accept`] or one of ours ([`Fanout::offer`]). Which
 //! of two offers counts that cross is for signalling to decide.
 //!
-//! Out of scope: data channels (declined for now), TURN, ICE over TCP, sending simulcast.
+//! Sessions may have data channels beside media, or alone: see [`Config::channels`].
+//!
+//! Out of scope: TURN, ICE over TCP, sending simulcast.
 //!
 //! ```
 //! use std::time::Instant;
@@ -62,6 +64,7 @@
 //! ```
 
 pub(crate) mod crypto;
+pub(crate) mod data;
 pub(crate) mod demux;
 mod directory;
 mod fanout;
@@ -82,6 +85,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use data::{ChannelError, ChannelId, ChannelLimits, ChannelMessage, ChannelOptions, ChannelStats};
 pub use fanout::{Fanout, Shard};
 #[cfg(feature = "server")]
 pub(crate) use guard::contained;
@@ -125,6 +129,8 @@ pub struct Config {
     /// browsers. `None` leaves it to the viewer, which then adds to the delay what it finds best. Default zero: each
     /// frame is shown as soon as it is decoded.
     pub playout_delay: Option<Duration>,
+    /// Data channels of sessions, with these limits. `None` declines them. Default `None`.
+    pub channels: Option<ChannelLimits>,
     /// What a wall clock shows when the fan-out is created, for the NTP times in sender reports (RFC 3550, 4). If `None`,
     /// these times are relative, which suffices for lip sync; viewers are then not told when frames were captured.
     /// Default `None`.
@@ -143,6 +149,7 @@ impl Default for Config {
             connect_within: Duration::from_secs(30),
             audio_packet: Duration::from_millis(60),
             playout_delay: Some(Duration::ZERO),
+            channels: None,
             wall_clock: None,
         }
     }
@@ -252,6 +259,43 @@ pub enum Event {
         /// The frame. Video begins with a key frame; one with [`discontinuity`](Frame::discontinuity) follows a loss.
         frame: Frame,
     },
+    /// A data channel is open: the other side opened it, or has confirmed one of [`Fanout::open_channel`].
+    ChannelOpen {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        channel: ChannelId,
+        /// Its label.
+        label: String,
+        /// Its subprotocol; empty if there is none.
+        protocol: String,
+        /// Whether we opened it.
+        ours: bool,
+    },
+    /// A message arrived.
+    ChannelMessage {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        message: ChannelMessage,
+    },
+    /// There is room for messages again, after [`ChannelError::Full`].
+    ChannelWritable {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// A channel was closed by the other side, or with its transport; or one that we opened was not taken. Not sent for
+    /// those closed with [`Fanout::close_channel`], nor when the session ends.
+    ChannelClosed {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        channel: ChannelId,
+    },
     /// The session ended and was removed. Not sent for sessions closed with [`Fanout::close`].
     Closed {
         /// The session.
@@ -327,6 +371,8 @@ pub struct SessionStats {
     /// What was received.
     #[cfg(feature = "recv")]
     pub received: Received,
+    /// What its data channels carried.
+    pub channels: ChannelStats,
     /// Remote candidate addresses checked since ICE started: at most 16.
     pub candidates_checked: u64,
     /// Remote candidates ignored: those over the limit, and those that cannot be reached from here.
@@ -453,7 +499,8 @@ pub struct Dropped {
     pub stun_paths: u64,
     /// DTLS records that are truncated, or have an invalid type, version or length.
     pub dtls_malformed: u64,
-    /// DTLS records in plaintext or of an epoch that do not fit the state of the handshake, and application data.
+    /// DTLS records in plaintext or of an epoch that do not fit the state of the handshake, and application data where
+    /// no data channels were agreed on.
     pub dtls_unexpected: u64,
     /// RTP and RTCP that is too short to be encrypted or contradicts its header.
     pub media_malformed: u64,

@@ -24,6 +24,7 @@ use str0m::crypto::dtls::{
 };
 
 use super::keys::{self, Keys, Profile};
+use super::sctp::{self, Filter};
 
 /// Every WebRTC endpoint has AES-GCM (RFC 8827, 6.5). With CBC and a MAC over the ciphertext OpenSSL sends a
 /// fatal alert for a record that is shorter than the MAC, which `demux` could not tell from a good one.
@@ -63,6 +64,7 @@ impl DtlsProvider for Dtls {
             role: None,
             phase: Phase::Handshake,
             output: VecDeque::new(),
+            filter: Filter::default(),
             closed: false,
         }))
     }
@@ -167,6 +169,8 @@ struct Instance {
     role: Option<bool>,
     phase: Phase,
     output: VecDeque<Outcome>,
+    /// Of what it carries, which is SCTP.
+    filter: Filter,
     closed: bool,
 }
 
@@ -194,10 +198,18 @@ impl Instance {
         let mut buffer = vec![0; RECORD];
         while self.phase == Phase::Established {
             match self.stream.ssl_read(&mut buffer) {
-                Ok(length) => self.output.push_back(Outcome::Data(buffer[..length].to_vec())),
+                Ok(length) => {
+                    let checked = self.filter.check(&buffer[..length]);
+                    sctp::note(checked);
+                    match checked {
+                        Ok(_) => self.output.push_back(Outcome::Data(buffer[..length].to_vec())),
+                        Err(why) => log::trace!("dropped a packet of SCTP: {why:?}"),
+                    }
+                }
                 Err(e) if is_waiting(e.code()) => break,
                 Err(e) if e.code() == ErrorCode::ZERO_RETURN => {
                     self.phase = Phase::Ended;
+                    sctp::note(Ok(true));
                     self.output.push_back(Outcome::Goodbye);
                     self.say_goodbye();
                 }

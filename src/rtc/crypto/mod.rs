@@ -14,6 +14,7 @@ pub(crate) mod open_rtp;
 pub(super) mod reuse;
 #[cfg(test)]
 mod rfc7714;
+pub(crate) mod sctp;
 pub(crate) mod seal;
 mod srtp;
 mod suite;

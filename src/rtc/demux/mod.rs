@@ -8,6 +8,8 @@
 
 pub(in crate::rtc) mod paths;
 
+use super::crypto::sctp;
+
 /// What the first byte tells (RFC 7983 7). ZRTP and TURN channels are nothing that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -251,6 +253,8 @@ pub(crate) enum Stage {
     Handshake,
     /// Both sides have proven their keys.
     Established,
+    /// The same, and data is taken.
+    Open,
 }
 
 /// Why a DTLS record is dropped.
@@ -268,7 +272,7 @@ pub(crate) enum BadRecord {
     /// Plaintext that no handshake has: alerts, data, handshake messages whose lengths contradict
     /// themselves.
     Plaintext,
-    /// Encrypted application data, which nothing here takes.
+    /// Encrypted application data that nothing takes here.
     Data,
 }
 
@@ -323,7 +327,7 @@ fn check_record(record: &[u8], stage: Stage) -> Result<(), BadRecord> {
     match (epoch, stage) {
         // A lost last flight is repeated too, but it ends with an encrypted Finished, by which the
         // other side knows that it has to repeat its own.
-        (0, Stage::Established) => Err(BadRecord::Epoch),
+        (0, Stage::Established | Stage::Open) => Err(BadRecord::Epoch),
         (0, Stage::Handshake) => match kind {
             CHANGE_CIPHER_SPEC if body == [1] => Ok(()),
             HANDSHAKE_RECORD if is_handshake(body) => Ok(()),
@@ -334,6 +338,7 @@ fn check_record(record: &[u8], stage: Stage) -> Result<(), BadRecord> {
             let least = match kind {
                 ALERT_RECORD => ALERT,
                 HANDSHAKE_RECORD => HANDSHAKE_HEADER,
+                DATA_RECORD if stage == Stage::Open => sctp::MIN_PACKET,
                 DATA_RECORD => return Err(BadRecord::Data),
                 // Keys change once.
                 _ => return Err(BadRecord::Epoch),
@@ -348,6 +353,11 @@ fn check_record(record: &[u8], stage: Stage) -> Result<(), BadRecord> {
         }
         _ => Err(BadRecord::Epoch),
     }
+}
+
+/// Whether a datagram or record begins with encrypted application data.
+pub(super) fn is_data(record: &[u8]) -> bool {
+    record.first() == Some(&DATA_RECORD)
 }
 
 /// The random number of a ClientHello in plaintext (RFC 6347, 4.2.1), by which a client's handshake is told from

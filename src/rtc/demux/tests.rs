@@ -171,6 +171,26 @@ fn verdicts(datagram: &[u8], stage: Stage) -> Vec<Result<usize, BadRecord>> {
 }
 
 #[test]
+fn data_is_taken_where_both_sides_agreed_on_it() {
+    let data = |len: usize| record(23, 0xfefd, 1, &vec![7; len]);
+    for stage in [Stage::Handshake, Stage::Established] {
+        assert_eq!(verdicts(&data(60), stage), [Err(BadRecord::Data)]);
+    }
+    // Nonce and tag, and the shortest packet of SCTP.
+    assert_eq!(verdicts(&data(24 + 16), Stage::Open), [Ok(13 + 40)]);
+    assert_eq!(verdicts(&data(24 + 15), Stage::Open), [Err(BadRecord::Short)]);
+    for (kind, epoch, why) in
+        [(23, 0, BadRecord::Epoch), (22, 0, BadRecord::Epoch), (20, 1, BadRecord::Epoch)]
+    {
+        assert_eq!(
+            verdicts(&record(kind, 0xfefd, epoch, &[7; 60]), Stage::Open),
+            [Err(why)],
+            "{kind} {epoch}"
+        );
+    }
+}
+
+#[test]
 fn records_are_what_the_handshake_has_come_to() {
     use BadRecord::{Data, Epoch, Kind, Plaintext, Short};
     use Stage::{Established, Handshake};

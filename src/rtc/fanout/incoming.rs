@@ -198,6 +198,9 @@ impl Fanout {
             self.totals.dropped.unanswered += 1;
             return;
         }
+        if self.look(id, |session| session.holds(data)).unwrap_or(false) {
+            return self.step(id, |session, _, _| session.hold(path, data));
+        }
         let carrier = match path.proto {
             Protocol::Udp => Carrier::Udp,
         };
@@ -235,7 +238,7 @@ impl Standing {
         Standing {
             made: session.made(),
             heard: session.heard(),
-            connected: session.stage() == Stage::Established,
+            connected: session.stage() != Stage::Handshake,
             uses: session.uses(path),
         }
     }

@@ -13,6 +13,7 @@ use crate::rtc::guard::contained;
 use crate::rtc::ids::ById;
 use crate::rtc::send::gop::Recent;
 use crate::rtc::send_order::Turns;
+use crate::rtc::session::channels::ChannelNote;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
 use crate::rtc::session::{Note, Session, Shared, Sink};
@@ -304,6 +305,7 @@ impl Sessions {
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
             #[cfg(feature = "recv")]
             Note::Frame(frame) => Some(Event::Frame { session: id, frame }),
+            Note::Channel(note) => Some(channel_event(id, note)),
             Note::Anew | Note::Joined(_) => None,
         }));
         if anew && over.is_none() {
@@ -368,5 +370,16 @@ impl Sessions {
             self.timers.remove(&(due, id));
         }
         Some(session)
+    }
+}
+
+fn channel_event(session: SessionId, note: ChannelNote) -> Event {
+    match note {
+        ChannelNote::Open { channel, label, protocol, ours } => {
+            Event::ChannelOpen { session, channel, label, protocol, ours }
+        }
+        ChannelNote::Message { channel, message } => Event::ChannelMessage { session, channel, message },
+        ChannelNote::Writable { channel } => Event::ChannelWritable { session, channel },
+        ChannelNote::Closed { channel } => Event::ChannelClosed { session, channel },
     }
 }

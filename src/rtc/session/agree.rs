@@ -13,6 +13,7 @@ use crate::rtc::send::estimate::Limits;
 use crate::rtc::send::sender::Sender;
 use crate::rtc::send::track::Format;
 use crate::rtc::session::candidates::{Candidates, canonical};
+use crate::rtc::session::channels::Channels;
 use crate::rtc::session::connect::local_candidates;
 use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
@@ -70,6 +71,7 @@ impl Session {
             wall: shared.wall,
             sender: Sender::new(&cname, limits(config), config.playout_delay, now),
             receiving: Receiving::new(&cname, now),
+            channels: config.channels.map(|limits| Box::new(Channels::new(limits))),
             cname,
             announced: vec![],
             keys: None,
@@ -108,7 +110,7 @@ impl Session {
         remote: &Remote,
         supply: &Supply,
     ) -> Result<Answer, Refusal> {
-        let supply = &*self.directed(supply);
+        let supply = &*self.own(supply);
         let plan = Plan::of_offer(remote, supply, Some(&self.settled))?;
         self.apply_offer(shared, remote, plan)
     }
@@ -167,6 +169,7 @@ impl Session {
 
     /// Keeps what both sides agreed on, for descriptions to come.
     pub(super) fn keep_agreed(&mut self, remote: &Remote, plan: Plan) {
+        self.agree_on_data(plan.data(remote));
         self.parts = plan.parts(remote, |section| self.announce(section));
         self.whole = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
         self.settled = plan.settled;
@@ -208,6 +211,7 @@ impl Session {
             cname: &self.cname,
             candidates: &self.local_candidates,
             default: self.default,
+            max_message: self.channels.as_ref().map_or(0, |channels| channels.limits().message),
             whole,
         };
         describe::write(&facts, parts)
@@ -239,11 +243,14 @@ fn limits(config: &Config) -> Limits {
 /// A str0m of its own for a session, and the candidates that it has.
 pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Box<Rtc>, Vec<String>) {
     let config = &shared.config;
+    let limits = config.channels.unwrap_or_default();
     let mut rtc = Rtc::builder()
         .set_crypto_provider(shared.crypto.clone())
         .set_dtls_cert(shared.certificate())
         .set_local_ice_credentials(credentials)
         .set_rtp_mode(true)
+        .set_sctp_max_buffered_amount(limits.send_queue.max(limits.message))
+        .set_sctp_max_message_size(u32::try_from(limits.message).unwrap_or(u32::MAX).max(1))
         .set_stats_interval(Some(STATS_EVERY))
         .clear_codecs()
         .build(now);

@@ -5,9 +5,12 @@
 
 use std::net::SocketAddr;
 
-use super::section::{Declined, Part, STREAM_NAME, Used, Whole};
+use super::section::{DataSection, Declined, Part, STREAM_NAME, Used, Whole};
 use super::simulcast::Layers;
 use super::slots::{kind, write_format, write_line};
+
+/// What str0m uses, and everybody else.
+pub(in crate::rtc) const SCTP_PORT: u16 = 5000;
 
 /// What all sections of a description share.
 pub(in crate::rtc) struct Facts<'a> {
@@ -23,6 +26,8 @@ pub(in crate::rtc) struct Facts<'a> {
     pub(in crate::rtc) candidates: &'a [String],
     /// The candidate for who reads no others (RFC 8839, 4.2.1.2).
     pub(in crate::rtc) default: Option<SocketAddr>,
+    /// The largest message of a data channel, in bytes.
+    pub(in crate::rtc) max_message: usize,
     pub(in crate::rtc) whole: Whole,
 }
 
@@ -33,8 +38,8 @@ pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part]) -> String {
     write_line(&mut sdp, format_args!("s=-"));
     write_line(&mut sdp, format_args!("t=0 0"));
     if facts.whole.bundles {
-        let used = parts.iter().filter_map(Part::used);
-        let mids: String = used.map(|used| format!(" {}", used.mid)).collect();
+        let used = parts.iter().filter(|part| !part.is_declined());
+        let mids: String = used.map(|part| format!(" {}", part.mid())).collect();
         write_line(&mut sdp, format_args!("a=group:BUNDLE{mids}"));
     }
     if facts.whole.mixes_extensions {
@@ -45,6 +50,7 @@ pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part]) -> String {
     for part in parts {
         match part {
             Part::Used(used) => write_used(&mut sdp, facts, used, std::mem::take(&mut candidates)),
+            Part::Data(data) => write_data(&mut sdp, facts, data, std::mem::take(&mut candidates)),
             Part::Declined(declined) => write_declined(&mut sdp, facts, declined),
         }
     }
@@ -60,17 +66,13 @@ fn write_transport(sdp: &mut String, facts: &Facts<'_>) {
     write_line(sdp, format_args!("a=setup:{}", facts.setup));
 }
 
-fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[String]) {
-    let numbers: String = used
-        .formats
-        .iter()
-        .flat_map(|(choice, _)| choice.payload_types())
-        .map(|pt| format!(" {pt}"))
-        .collect();
-    let kind = kind(used.kind);
-    // 9 stands for none yet (RFC 8829, 5.2.1).
-    let port = facts.default.map_or(9, |address| address.port());
-    write_line(sdp, format_args!("m={kind} {port} UDP/TLS/RTP/SAVPF{numbers}"));
+/// The port of an `m=` line. 9 stands for none yet (RFC 8829, 5.2.1).
+fn port(facts: &Facts<'_>) -> u16 {
+    facts.default.map_or(9, |address| address.port())
+}
+
+/// Where we are reached, for a section that is used.
+fn write_place(sdp: &mut String, facts: &Facts<'_>, candidates: &[String]) {
     match facts.default.map(|address| address.ip()) {
         Some(ip) if ip.is_ipv6() => write_line(sdp, format_args!("c=IN IP6 {ip}")),
         Some(ip) => write_line(sdp, format_args!("c=IN IP4 {ip}")),
@@ -83,6 +85,29 @@ fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[St
         write_line(sdp, format_args!("a=end-of-candidates"));
     }
     write_transport(sdp, facts);
+}
+
+/// RFC 8841, 5.1 and 6.1.
+fn write_data(sdp: &mut String, facts: &Facts<'_>, data: &DataSection, candidates: &[String]) {
+    write_line(sdp, format_args!("m=application {} UDP/DTLS/SCTP webrtc-datachannel", port(facts)));
+    write_place(sdp, facts, candidates);
+    if !data.mid.is_empty() {
+        write_line(sdp, format_args!("a=mid:{}", data.mid));
+    }
+    write_line(sdp, format_args!("a=sctp-port:{SCTP_PORT}"));
+    write_line(sdp, format_args!("a=max-message-size:{}", facts.max_message));
+}
+
+fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used, candidates: &[String]) {
+    let numbers: String = used
+        .formats
+        .iter()
+        .flat_map(|(choice, _)| choice.payload_types())
+        .map(|pt| format!(" {pt}"))
+        .collect();
+    let kind = kind(used.kind);
+    write_line(sdp, format_args!("m={kind} {} UDP/TLS/RTP/SAVPF{numbers}", port(facts)));
+    write_place(sdp, facts, candidates);
     if !used.mid.is_empty() {
         write_line(sdp, format_args!("a=mid:{}", used.mid));
     }

@@ -2,6 +2,7 @@
 
 mod agree;
 pub(crate) mod candidates;
+pub(in crate::rtc) mod channels;
 mod connect;
 mod credentials;
 mod describe;
@@ -34,6 +35,7 @@ use str0m::net::Receive;
 use str0m::{IceConnectionState, Rtc};
 
 use super::crypto::keys::{self, Keys};
+use super::crypto::sctp;
 use super::demux::{self, Stage};
 use super::directory::Directory;
 use super::send::ntp::Wall;
@@ -46,6 +48,7 @@ use crate::media::Frame;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
+use channels::{ChannelNote, Channels};
 use connect::Role;
 use known::Known;
 use negotiate::Settled;
@@ -100,6 +103,7 @@ pub(super) enum Note {
     Estimate(u32),
     #[cfg(feature = "recv")]
     Frame(Frame),
+    Channel(ChannelNote),
 }
 
 /// Where the output of a session goes.
@@ -161,6 +165,8 @@ pub(super) struct Session {
     wall: Wall,
     sender: Sender,
     receiving: Receiving,
+    /// `None` where the configuration has none.
+    channels: Option<Box<Channels>>,
     /// The SSRCs announced for each section that we send in.
     announced: Vec<Announced>,
     /// Keys of a DTLS handshake, until the certificate of the other side was verified.
@@ -244,7 +250,11 @@ impl Session {
 
     /// How far DTLS is.
     pub(super) fn stage(&self) -> Stage {
-        if self.state.is_connected() { Stage::Established } else { Stage::Handshake }
+        match self.state.is_connected() {
+            true if self.takes_data() => Stage::Open,
+            true => Stage::Established,
+            false => Stage::Handshake,
+        }
     }
 
     pub(super) fn local_candidates(&self) -> &[String] {
@@ -273,6 +283,7 @@ impl Session {
             }),
             #[cfg(feature = "recv")]
             received: self.receiving.stats(),
+            channels: self.channels.as_ref().map(|channels| channels.stats()).unwrap_or_default(),
             ..self.stats.clone()
         }
     }
@@ -391,11 +402,13 @@ impl Session {
             self.handle_stack(str0m::Input::Timeout(self.time));
             self.advance(now, sink);
         }
+        self.settle_channels(sink.notes);
     }
 
     fn handle_stack(&mut self, input: str0m::Input<'_>) {
         let result = self.rtc.handle_input(input);
         self.keys = keys::take().or(self.keys.take());
+        self.note_packets(sctp::take());
         self.check(result);
     }
 
@@ -466,7 +479,11 @@ impl Session {
                 self.route.nominate(nominated, || answered(nominated), now);
             }
             str0m::Event::Closed if self.state.may_move(self.time) => notes.push(Note::Anew),
+            str0m::Event::Closed if self.is_broken_by_data() => self.end(channels::abused),
             str0m::Event::Closed => self.end(state::closed_by_remote),
+            str0m::Event::ChannelOpen(key, label) => self.channel_open(key, label, notes),
+            str0m::Event::ChannelData(data) => self.channel_data(data.id, data.binary, data.data, notes),
+            str0m::Event::ChannelClose(key) => self.channel_closed(key, notes),
             _ => {}
         }
     }

@@ -3,13 +3,14 @@
 //! A remote description becomes a [`Plan`]: for each of its media sections, whether to send there, keep it
 //! silent or decline it. The other side gets an answer with all sections ([`Plan::parts`]).
 
+use super::describe::SCTP_PORT;
 use super::direction::Direction;
 use super::payload::Choice;
 use super::sdp::{Format, Kind, Remote, Section};
-use super::section::{Declined, Part, Used};
+use super::section::{DataSection, Declined, Part, Used};
 use super::simulcast::Layers;
 use super::slots::{self, Slots};
-use super::supply::Supply;
+use super::supply::{Data, Supply};
 use crate::media::{self, Codec, StreamId};
 use crate::rtc::refusal::Refusal;
 use crate::rtc::send::header::Extensions;
@@ -22,6 +23,8 @@ const NO_PROFILE: u32 = 0x42_001f;
 enum Fate {
     /// It has this slot; where neither side sends it is `a=inactive`.
     Use(Use),
+    /// For data channels.
+    Data { slot: usize },
     /// Port 0. The slot is the one of a section of our offer.
     Decline(Option<usize>),
 }
@@ -47,6 +50,8 @@ pub(in crate::rtc) struct Offered {
     pub(in crate::rtc) slot: Option<usize>,
     pub(in crate::rtc) choices: Vec<Choice>,
     pub(in crate::rtc) direction: Direction,
+    /// For data channels.
+    pub(in crate::rtc) is_data: bool,
 }
 
 impl Use {
@@ -64,6 +69,14 @@ impl Fate {
     fn used(&self) -> Option<&Use> {
         match self {
             Fate::Use(used) => Some(used),
+            Fate::Data { .. } | Fate::Decline(_) => None,
+        }
+    }
+
+    fn slot(&self) -> Option<usize> {
+        match self {
+            Fate::Use(used) => Some(used.slot),
+            Fate::Data { slot } => Some(*slot),
             Fate::Decline(_) => None,
         }
     }
@@ -132,7 +145,8 @@ impl Plan {
         supply: &Supply,
         before: Option<&Settled>,
     ) -> Result<Plan, Refusal> {
-        if before.is_none() && supply.is_empty() {
+        let takes_data = supply.data() != Data::Declined && remote.sections.iter().any(is_data);
+        if before.is_none() && supply.has_no_media() && !takes_data {
             return Err(Refusal::NothingToSend);
         }
         let mut plan = Plan {
@@ -165,7 +179,7 @@ impl Plan {
             return Err(Refusal::NoCommonCodec { theirs: remote.video_codecs(), ours: ours.join(" or ") });
         }
         // A viewer may fall silent later, but a call for nothing is a mistake.
-        if before.is_none() && plan.lanes(remote).is_empty() {
+        if before.is_none() && plan.is_for_nothing(remote) {
             let receives = remote.sections.iter().any(|s| s.direction.receives());
             let sends = remote.sections.iter().any(|s| s.reachable && s.direction.sends());
             return Err(if sends && !receives { Refusal::NothingTaken } else { Refusal::NothingWanted });
@@ -199,7 +213,7 @@ impl Plan {
             plan.fates.push(fate);
         }
         // Later, both may have reasons to send nothing for a while.
-        if is_first && plan.lanes(remote).is_empty() {
+        if is_first && plan.is_for_nothing(remote) {
             return Err(Refusal::NothingWanted);
         }
         plan.keep_used();
@@ -209,8 +223,18 @@ impl Plan {
 
     /// Sections that this description does not use are over.
     fn keep_used(&mut self) {
-        let used: Vec<usize> = self.fates.iter().filter_map(Fate::used).map(|used| used.slot).collect();
+        let used: Vec<usize> = self.fates.iter().filter_map(Fate::slot).collect();
         self.settled.slots.keep(|slot| used.contains(&slot));
+    }
+
+    /// The section for data channels.
+    pub(in crate::rtc) fn data<'a>(&self, remote: &'a Remote) -> Option<&'a Section> {
+        let is_data = |fate: &Fate| matches!(fate, Fate::Data { .. });
+        Some(&remote.sections[self.fates.iter().position(is_data)?])
+    }
+
+    fn is_for_nothing(&self, remote: &Remote) -> bool {
+        self.lanes(remote).is_empty() && self.data(remote).is_none()
     }
 
     /// The sections in which something flows, audio first.
@@ -270,6 +294,9 @@ impl Plan {
     /// webrtcbin leaves out the profile.
     fn answered(&mut self, offered: &Offered, s: &Section, supply: &Supply) -> Fate {
         let Some(slot) = offered.slot else { return Fate::Decline(None) };
+        if offered.is_data {
+            return if is_data(s) { Fate::Data { slot } } else { Fate::Decline(Some(slot)) };
+        }
         let taken = offered.choices.iter().find_map(|ours| {
             let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, ours.codec))?;
             let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
@@ -298,6 +325,9 @@ impl Plan {
         anew: &mut Vec<media::Kind>,
         free: &mut Vec<usize>,
     ) -> Fate {
+        if is_data(s) && supply.data() != Data::Declined {
+            return self.data_fate(s, free);
+        }
         let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline(None) };
         let settled = *self.settled.of(kind);
         // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
@@ -328,6 +358,18 @@ impl Plan {
         Fate::Use(Use { slot, choice, sends, receives, takes_layers })
     }
 
+    /// What becomes of a section for data channels: there is one.
+    fn data_fate(&mut self, s: &Section, free: &mut Vec<usize>) -> Fate {
+        if self.fates.iter().any(|fate| matches!(fate, Fate::Data { .. })) {
+            return Fate::Decline(None);
+        }
+        let slots = &mut self.settled.slots;
+        match slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) {
+            Some(slot) => Fate::Data { slot },
+            None => Fate::Decline(None),
+        }
+    }
+
     /// One number must mean one thing in a bundle.
     fn check_payload_types(&self) -> Result<(), Refusal> {
         let all: Vec<u8> = [self.settled.audio, self.settled.video]
@@ -352,6 +394,9 @@ impl Plan {
         let part = |(s, fate): (&Section, &Fate)| {
             let used = match fate {
                 Fate::Use(used) => used,
+                Fate::Data { slot } => {
+                    return Part::Data(DataSection { mid: slots.mid(*slot).to_owned(), slot: *slot });
+                }
                 // A declined section of an answer may lack its name.
                 Fate::Decline(Some(slot)) => return Part::Declined(Declined::of(s, slots.mid(*slot))),
                 Fate::Decline(None) => return Part::Declined(Declined::of(s, &s.mid)),
@@ -374,6 +419,12 @@ impl Plan {
         };
         remote.sections.iter().zip(&self.fates).map(part).collect()
     }
+}
+
+/// Whether a section can carry data channels.
+fn is_data(s: &Section) -> bool {
+    let port = s.sctp_port.as_ref().is_none_or(|port| *port == SCTP_PORT.to_string());
+    s.kind == Kind::Data && s.reachable && port
 }
 
 fn words(codec: Codec) -> &'static str {
@@ -488,6 +539,7 @@ mod tests {
                     .map(|(_, codec, level)| Choice::proposal(codec, level))
                     .collect(),
                 direction: Direction::RecvOnly,
+                is_data: false,
             };
             let sections = [("a", media::Kind::Audio), ("v", media::Kind::Video)];
             let offered: Vec<Offered> = sections.into_iter().enumerate().map(offered).collect();

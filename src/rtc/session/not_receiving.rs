@@ -43,7 +43,10 @@ impl Receiving {
 }
 
 impl Session {
-    pub(super) fn directed<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
-        Cow::Borrowed(supply)
+    pub(super) fn own<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
+        match self.data() == supply.data() {
+            true => Cow::Borrowed(supply),
+            false => Cow::Owned(supply.clone().with_data(self.data())),
+        }
     }
 }

@@ -9,14 +9,14 @@ use std::time::Instant;
 use super::agree::choices;
 use super::negotiate::{Offered, Plan, Settled};
 use super::payload::Choice;
-use super::section::{Part, Used, Whole};
+use super::section::{DataSection, Part, Used, Whole};
 use super::slots::Slots;
 use super::{Session, Shared};
 use crate::media;
 use crate::rtc::refusal::Refusal;
 use crate::rtc::session::direction::Direction;
 use crate::rtc::session::sdp::{Kind, Remote, Transport};
-use crate::rtc::session::supply::Supply;
+use crate::rtc::session::supply::{Data, Supply};
 use crate::rtc::{Answered, SessionId};
 
 /// An offer of ours that waits for its answer.
@@ -36,7 +36,8 @@ impl Session {
         supply: &Supply,
         now: Instant,
     ) -> Result<(Session, String), Refusal> {
-        if supply.is_empty() {
+        let has_data = supply.data() == Data::Offered;
+        if supply.has_no_media() && !has_data {
             return Err(Refusal::NothingToSend);
         }
         let choices = choices(&Settled::default(), supply);
@@ -51,7 +52,8 @@ impl Session {
             }
             mids.push((kind, mids.len().to_string()));
         }
-        let names: Vec<String> = mids.iter().map(|(_, mid)| mid.clone()).collect();
+        let data = has_data.then(|| mids.len().to_string());
+        let names: Vec<String> = mids.iter().map(|(_, mid)| mid).chain(&data).cloned().collect();
         let settled = Settled { slots: Slots::of(&names), ..Settled::default() };
         let mut parts = vec![];
         for (slot, (kind, mid)) in mids.iter().enumerate() {
@@ -59,6 +61,7 @@ impl Session {
             let own: Vec<Choice> = choices.iter().filter(of_kind).copied().collect();
             parts.push(Part::Used(Used::offered(*kind, mid, slot, &own, &[])));
         }
+        parts.extend(data.map(|mid| Part::Data(DataSection { mid, slot: mids.len() })));
         let sdp = session.offer_parts(
             true,
             settled,
@@ -76,7 +79,7 @@ impl Session {
             return Err(Refusal::SessionExists);
         }
         self.roll_back();
-        let supply = &*self.directed(supply);
+        let supply = &*self.own(supply);
         let (mut settled, mut parts) = (self.settled.clone(), self.parts.clone());
         for kind in [Kind::Audio, Kind::Video] {
             let media = media_kind(kind);
@@ -85,7 +88,15 @@ impl Session {
                 add_section(kind, &mut parts, &mut settled, supply);
             }
         }
-        let bundles = self.whole.bundles || parts.iter().filter_map(Part::used).count() > 1;
+        match parts.iter().position(|part| part.data().is_some()) {
+            None if supply.data() == Data::Offered => add_data_section(&mut parts, &mut settled),
+            Some(at) if supply.data() == Data::Declined => {
+                let data = parts[at].data().expect("it was found");
+                parts[at] = Part::Declined(data.declined());
+            }
+            _ => {}
+        }
+        let bundles = self.whole.bundles || parts.iter().filter(|part| !part.is_declined()).count() > 1;
         let whole = Whole { bundles, ..self.whole };
         Ok(self.offer_parts(false, settled, parts, whole, supply))
     }
@@ -129,12 +140,21 @@ impl Session {
                 slot: Some(used.slot),
                 choices: used.formats.iter().map(|(choice, _)| *choice).collect(),
                 direction: used.direction(),
+                is_data: false,
+            },
+            Part::Data(data) => Offered {
+                mid: data.mid.clone(),
+                slot: Some(data.slot),
+                choices: vec![],
+                direction: Direction::Inactive,
+                is_data: true,
             },
             Part::Declined(declined) => Offered {
                 mid: declined.mid.clone(),
                 slot: None,
                 choices: vec![],
                 direction: Direction::Inactive,
+                is_data: false,
             },
         };
         let sections = parts.iter().map(offered).collect();
@@ -201,10 +221,7 @@ fn media_kind(kind: Kind) -> media::Kind {
 /// Adds a section for a kind that has none; there is none if the other side filled all the room.
 fn add_section(kind: Kind, parts: &mut Vec<Part>, settled: &mut Settled, supply: &Supply) {
     let media = media_kind(kind);
-    let mid = (0..).map(|n: usize| n.to_string()).find(|mid| !parts.iter().any(|part| part.mid() == mid));
-    let mid = mid.expect("there are more numbers than sections");
-    let mut free = settled.slots.free();
-    let Some(slot) = settled.slots.make(&mid, &mut free) else { return };
+    let Some((mid, slot)) = place(parts, settled) else { return };
     let choices = match *settled.of(media) {
         // A number means what it meant before (RFC 3264, 8.3.2).
         Some(choice) => vec![choice],
@@ -222,8 +239,27 @@ fn add_section(kind: Kind, parts: &mut Vec<Part>, settled: &mut Settled, supply:
     let mut known: Vec<(u8, &'static str)> = vec![];
     known.extend(parts.iter().filter_map(Part::used).flat_map(|used| used.extensions.iter().copied()));
     let part = Part::Used(Used::offered(kind, &mid, slot, &choices, &known));
-    // Sections that are over are taken again first (RFC 8829, 5.2.2).
-    match parts.iter().position(|part| part.used().is_none()) {
+    put(part, parts);
+}
+
+/// Adds a section for data channels, if there is room.
+fn add_data_section(parts: &mut Vec<Part>, settled: &mut Settled) {
+    let Some((mid, slot)) = place(parts, settled) else { return };
+    put(Part::Data(DataSection { mid, slot }), parts);
+}
+
+/// A name for a new section, and where str0m has it; there is none if the other side filled all the room.
+fn place(parts: &[Part], settled: &mut Settled) -> Option<(String, usize)> {
+    let mid = (0..).map(|n: usize| n.to_string()).find(|mid| !parts.iter().any(|part| part.mid() == mid));
+    let mid = mid.expect("there are more numbers than sections");
+    let mut free = settled.slots.free();
+    let slot = settled.slots.make(&mid, &mut free)?;
+    Some((mid, slot))
+}
+
+/// Sections that are over are taken again first (RFC 8829, 5.2.2).
+fn put(part: Part, parts: &mut Vec<Part>) {
+    match parts.iter().position(Part::is_declined) {
         Some(at) => parts[at] = part,
         None => parts.push(part),
     }

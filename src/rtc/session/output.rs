@@ -21,8 +21,9 @@ const MAX_UNANSWERED: u32 = 64;
 impl Session {
     /// What it has to send.
     pub(in crate::rtc) fn turn(&mut self, now: Instant) -> Option<Turn> {
-        if self.ready.is_some() {
-            return Some(Turn::Control);
+        if let Some((_, datagram)) = &self.ready {
+            // What channels carry waits for its turn like frames.
+            return Some(if demux::is_data(datagram) { Turn::Frame } else { Turn::Control });
         }
         if !self.state.is_connected() || self.route.path().is_none() {
             return None;
@@ -115,6 +116,12 @@ impl Session {
 
     /// The next datagram of str0m's; `None` when it has said when to wake it.
     fn next_datagram(&mut self, now: Instant, sink: &mut Sink<'_>) -> Option<(Path, Vec<u8>)> {
+        let next = self.poll_stack(now, sink);
+        self.settle_channels(sink.notes);
+        next
+    }
+
+    fn poll_stack(&mut self, now: Instant, sink: &mut Sink<'_>) -> Option<(Path, Vec<u8>)> {
         loop {
             let polled = self.rtc.poll_output();
             self.keys = keys::take().or(self.keys.take());

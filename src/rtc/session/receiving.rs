@@ -100,8 +100,8 @@ impl Receiving {
 
 impl Session {
     /// What this session would do in a call.
-    pub(super) fn directed<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
-        Cow::Owned(supply.directed(&self.receiving.directions))
+    pub(super) fn own<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
+        Cow::Owned(supply.directed(&self.receiving.directions).with_data(self.data()))
     }
 
     /// With this direction for each lane, from its next description on.

@@ -53,7 +53,8 @@ impl Session {
             next
         });
         let Some(remote) = expected else { return Ok(()) };
-        let supply = &*self.directed(supply);
+        self.restart_channels();
+        let supply = &*self.own(supply);
         log::debug!("session {}: restarting the transport", self.id.0);
         let plan = Plan::of_offer(&remote, supply, Some(&self.settled))?;
         let own = IceCreds { ufrag: self.names.ours.clone(), pass: self.names.our_password.clone() };

@@ -29,7 +29,9 @@ fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
 pub(in crate::rtc) enum Kind {
     Audio,
     Video,
-    /// Data channels and whatever else: declined.
+    /// Data channels.
+    Data,
+    /// Whatever else: declined.
     Other,
 }
 
@@ -39,7 +41,7 @@ impl Kind {
         match self {
             Kind::Audio => Some(media::Kind::Audio),
             Kind::Video => Some(media::Kind::Video),
-            Kind::Other => None,
+            Kind::Data | Kind::Other => None,
         }
     }
 }
@@ -104,6 +106,8 @@ pub(in crate::rtc) struct Section {
     pub(in crate::rtc) sctp_port: Option<String>,
     /// Several encodings of its video.
     pub(in crate::rtc) sent: Sent,
+    /// The largest message that is taken, in bytes; 0 is any (RFC 8841, 6.1).
+    pub(in crate::rtc) max_message: Option<u64>,
     transport: Transport,
 }
 
@@ -182,7 +186,7 @@ impl Remote {
             return bad("it has no media sections");
         }
         for (i, s) in self.sections.iter().enumerate().filter(|(_, s)| !s.rejected) {
-            if s.kind != Kind::Other {
+            if s.kind.media().is_some() {
                 s.check()?;
             }
             // Nothing needs to be told apart where there is one section.
@@ -347,6 +351,7 @@ impl Section {
         let kind = match words.next() {
             Some("audio") => Kind::Audio,
             Some("video") => Kind::Video,
+            Some("application") if is_data(line) => Kind::Data,
             Some(_) => Kind::Other,
             None => return bad("an m= line is empty"),
         };
@@ -366,6 +371,7 @@ impl Section {
             reduced_rtcp: false,
             sctp_port: None,
             sent: Sent::default(),
+            max_message: None,
             transport: Transport::default(),
         })
     }
@@ -405,6 +411,7 @@ impl Section {
             "sctp-port" => self.sctp_port = value.parse::<u16>().ok().map(|port| port.to_string()),
             "rid" => self.sent.take_rid(value),
             "simulcast" => self.sent.take_simulcast(value),
+            "max-message-size" => self.max_message = value.parse().ok(),
             "rtpmap" => self.about(value, |f, name| name.clone_into(&mut f.name)),
             "fmtp" => self.about(value, |f, fmtp| fmtp.clone_into(&mut f.fmtp)),
             "rtcp-fb" => {
@@ -441,6 +448,11 @@ impl Format {
     fn of(pt: u8) -> Format {
         Format { pt, ..Format::default() }
     }
+}
+
+/// Whether an `m=` line with `application` is for data channels, in the form of RFC 8841, 4.1.
+fn is_data(line: &str) -> bool {
+    line.split_whitespace().skip(2).eq(["UDP/DTLS/SCTP", "webrtc-datachannel"])
 }
 
 fn payload_type(word: &str) -> Option<u8> {

@@ -20,6 +20,8 @@ pub(in crate::rtc) struct Whole {
 #[derive(Clone, Debug)]
 pub(in crate::rtc) enum Part {
     Used(Used),
+    /// For data channels.
+    Data(DataSection),
     /// Declined in its place.
     Declined(Declined),
 }
@@ -28,13 +30,25 @@ impl Part {
     pub(in crate::rtc) fn used(&self) -> Option<&Used> {
         match self {
             Part::Used(used) => Some(used),
-            Part::Declined(_) => None,
+            Part::Data(_) | Part::Declined(_) => None,
         }
+    }
+
+    pub(in crate::rtc) fn data(&self) -> Option<&DataSection> {
+        match self {
+            Part::Data(data) => Some(data),
+            Part::Used(_) | Part::Declined(_) => None,
+        }
+    }
+
+    pub(in crate::rtc) fn is_declined(&self) -> bool {
+        matches!(self, Part::Declined(_))
     }
 
     pub(in crate::rtc) fn mid(&self) -> &str {
         match self {
             Part::Used(used) => &used.mid,
+            Part::Data(data) => &data.mid,
             Part::Declined(declined) => &declined.mid,
         }
     }
@@ -93,6 +107,28 @@ impl Used {
     }
 }
 
+/// A section for data channels.
+#[derive(Clone, Debug)]
+pub(in crate::rtc) struct DataSection {
+    pub(in crate::rtc) mid: String,
+    pub(in crate::rtc) slot: usize,
+}
+
+impl DataSection {
+    /// The same, as it is declined.
+    pub(in crate::rtc) fn declined(&self) -> Declined {
+        Declined {
+            media: "application".into(),
+            is_rtp: false,
+            protocol: "UDP/DTLS/SCTP".into(),
+            format: "webrtc-datachannel".into(),
+            mid: self.mid.clone(),
+            sctp_port: Some("5000".into()),
+            named: None,
+        }
+    }
+}
+
 /// What is repeated of a section that is declined.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Declined {
@@ -117,7 +153,7 @@ impl Declined {
         let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
         Declined {
             media: s.line.split_whitespace().next().unwrap_or("audio").to_owned(),
-            is_rtp: s.kind != Kind::Other,
+            is_rtp: s.kind.media().is_some(),
             protocol: protocol.to_owned(),
             format: format.to_owned(),
             mid: mid.to_owned(),

@@ -18,6 +18,29 @@ pub(in crate::rtc) struct Sendable {
     pub(in crate::rtc) level: u8,
 }
 
+/// What becomes of data channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::rtc) enum Data {
+    /// A section for them is declined.
+    #[default]
+    Declined,
+    /// One is accepted that is offered.
+    Accepted,
+    /// Our offers have one.
+    Offered,
+}
+
+impl Data {
+    /// By what the owner of a session wants.
+    pub(in crate::rtc) fn of(wanted: Option<bool>) -> Data {
+        match wanted {
+            Some(false) => Data::Declined,
+            None => Data::Accepted,
+            Some(true) => Data::Offered,
+        }
+    }
+}
+
 /// What we would do in a call.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Supply {
@@ -27,6 +50,7 @@ pub(in crate::rtc) struct Supply {
     takes: Vec<Kind>,
     /// Of a video, several encodings.
     takes_layers: bool,
+    data: Data,
 }
 
 impl Supply {
@@ -52,9 +76,17 @@ impl Supply {
         self.streams = found;
     }
 
-    /// Whether nothing could flow in a call.
-    pub(in crate::rtc) fn is_empty(&self) -> bool {
+    /// Whether neither audio nor video could flow in a call.
+    pub(in crate::rtc) fn has_no_media(&self) -> bool {
         self.streams.is_empty() && self.takes.is_empty()
+    }
+
+    pub(in crate::rtc) fn data(&self) -> Data {
+        self.data
+    }
+
+    pub(in crate::rtc) fn with_data(self, data: Data) -> Supply {
+        Supply { data, ..self }
     }
 
     #[cfg(test)]
@@ -70,6 +102,7 @@ impl Supply {
             streams: self.streams.iter().filter(sent).copied().collect(),
             takes: directions.receive.iter().copied().collect(),
             takes_layers: directions.simulcast,
+            data: self.data,
         }
     }
 
@@ -169,7 +202,7 @@ mod tests {
         assert_eq!((ids(Kind::Video), ids(Kind::Audio)), (vec![1, 4], vec![3]));
         assert!(!supply.takes(Kind::Video) && !supply.takes(Kind::Audio));
         supply.set(&[stream(9, Codec::Jpeg, 0)]);
-        assert!(supply.is_empty());
+        assert!(supply.has_no_media());
     }
 
     #[test]

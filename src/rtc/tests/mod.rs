@@ -1,5 +1,7 @@
 //! Two ends on a virtual network and clock.
 
+#[cfg(feature = "recv")]
+mod channels;
 mod description;
 mod ending;
 mod full_socket;

@@ -58,11 +58,11 @@ pub(super) struct Pair {
 }
 
 impl Peer {
-    fn new(n: u8, now: Instant) -> Peer {
+    fn new(n: u8, config: Config, now: Instant) -> Peer {
         let address = SocketAddr::from(([192, 0, 2, n], 4000));
         let candidates = vec![LocalCandidate { base: address, advertised: None }];
         // Audio as it is sent, frame by frame.
-        let config = Config { candidates, audio_packet: Duration::ZERO, ..Config::default() };
+        let config = Config { candidates, audio_packet: Duration::ZERO, ..config };
         let mut fanout = Fanout::new(config, now);
         fanout.set_streams(&[
             StreamInfo::new(VIDEO_H264, Codec::H264),
@@ -99,8 +99,14 @@ impl Peer {
 
 impl Pair {
     pub(super) fn new() -> Pair {
+        Pair::with([Config::default(), Config::default()])
+    }
+
+    /// With these configurations, but for the candidates.
+    pub(super) fn with(configs: [Config; 2]) -> Pair {
         let now = Instant::now();
-        let peers = [Peer::new(1, now), Peer::new(2, now)];
+        let [first, second] = configs;
+        let peers = [Peer::new(1, first, now), Peer::new(2, second, now)];
         Pair {
             now,
             start: now,
@@ -120,14 +126,21 @@ impl Pair {
     /// The first one calls the second one; what each would do.
     pub(super) fn call(caller: Directions, callee: Directions) -> Result<Pair, Refusal> {
         let mut pair = Pair::new();
-        let now = pair.now;
         let [a, b] = &mut pair.peers;
         a.fanout.set_directions(CALL, caller);
         b.fanout.set_directions(CALL, callee);
+        pair.connect()?;
+        Ok(pair)
+    }
+
+    /// The first one calls the second one, with what is set.
+    pub(super) fn connect(&mut self) -> Result<(), Refusal> {
+        let now = self.now;
+        let [a, b] = &mut self.peers;
         let offer = a.fanout.offer(CALL, now)?;
         let answer = b.fanout.accept(CALL, &offer.sdp, now)?;
         a.fanout.answer(CALL, &answer.sdp, now)?;
-        Ok(pair)
+        Ok(())
     }
 
     /// The time of a peer's clock at a time of the pair.

@@ -1,0 +1,314 @@
+//! The data channels of a session: what its descriptions agree on, and str0m's SCTP between the table of channels and the
+//! datagrams.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use str0m::channel::{ChannelConfig, ChannelId as Key, Reliability};
+use str0m::net::{Protocol as Carrier, Receive};
+
+use super::connect::Role;
+use super::sdp::Section;
+use super::supply::Data;
+use super::{Note, Session, Sink};
+use crate::call::body::{End, EndReason};
+use crate::rtc::crypto::sctp::Found;
+use crate::rtc::data::table::{Opened, Table};
+use crate::rtc::data::{
+    ChannelError, ChannelId, ChannelLimits, ChannelMessage, ChannelOptions, ChannelStats,
+};
+use crate::rtc::demux;
+use crate::rtc::{Path, Protocol};
+
+/// What a session has to say of a channel.
+pub(in crate::rtc) enum ChannelNote {
+    Open { channel: ChannelId, label: String, protocol: String, ours: bool },
+    Message { channel: ChannelId, message: ChannelMessage },
+    Writable { channel: ChannelId },
+    Closed { channel: ChannelId },
+}
+
+/// Whether both sides have agreed on data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    NotYet,
+    Agreed,
+    /// The section was stopped, and its SCTP with it, of which there is one in the life of a transport.
+    Over,
+}
+
+pub(super) struct Channels {
+    limits: ChannelLimits,
+    table: Table<Key>,
+    phase: Phase,
+    /// What the owner of the session wants; without it a section that is offered is accepted.
+    wanted: Option<bool>,
+    /// The other side has ended SCTP or DTLS.
+    ended: bool,
+    /// Nothing is taken of the other side: its datagrams wait.
+    held: bool,
+    waiting: VecDeque<(Path, Vec<u8>)>,
+    waiting_bytes: usize,
+    /// What came of descriptions.
+    notes: Vec<Note>,
+}
+
+impl Channels {
+    pub(super) fn new(limits: ChannelLimits) -> Channels {
+        Channels {
+            limits,
+            table: Table::new(limits),
+            phase: Phase::NotYet,
+            wanted: None,
+            ended: false,
+            held: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            notes: vec![],
+        }
+    }
+
+    pub(super) fn limits(&self) -> ChannelLimits {
+        self.limits
+    }
+
+    pub(super) fn stats(&self) -> ChannelStats {
+        self.table.stats()
+    }
+
+    fn is_agreed(&self) -> bool {
+        self.phase == Phase::Agreed
+    }
+
+    fn close_all(&mut self) {
+        let closed = self.table.close_all().into_iter();
+        self.notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel })));
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+}
+
+/// Descriptions.
+impl Session {
+    /// What the next descriptions do about data.
+    pub(super) fn data(&self) -> Data {
+        match &self.channels {
+            Some(channels) if channels.phase != Phase::Over => Data::of(channels.wanted),
+            _ => Data::Declined,
+        }
+    }
+
+    /// Whether it has data channels, from its next description on.
+    pub(in crate::rtc) fn set_channels(&mut self, wanted: Option<bool>) {
+        if let Some(channels) = &mut self.channels {
+            channels.wanted = wanted;
+        }
+    }
+
+    /// Both sides have agreed on a section for data, or on none.
+    pub(super) fn agree_on_data(&mut self, section: Option<&Section>) {
+        let Some(channels) = &mut self.channels else { return };
+        match section {
+            Some(section) => {
+                channels.table.set_their_limit(section.max_message);
+                channels.phase = Phase::Agreed;
+                // It begins when DTLS is through, and not again.
+                self.rtc.direct_api().start_sctp(self.role == Some(Role::Active));
+            }
+            None if channels.is_agreed() => {
+                channels.phase = Phase::Over;
+                channels.close_all();
+            }
+            None => {}
+        }
+    }
+
+    /// The transport begins anew, and SCTP with it.
+    pub(super) fn restart_channels(&mut self) {
+        if let Some(channels) = &mut self.channels {
+            channels.close_all();
+            (channels.phase, channels.ended) = (Phase::NotYet, false);
+        }
+    }
+
+    /// Whether DTLS carries data.
+    pub(super) fn takes_data(&self) -> bool {
+        self.channels.as_ref().is_some_and(|channels| channels.is_agreed())
+    }
+}
+
+/// Channels and messages.
+impl Session {
+    pub(in crate::rtc) fn open_channel(
+        &mut self,
+        options: &ChannelOptions,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) -> Result<ChannelId, ChannelError> {
+        let channels = self.channels.as_mut().filter(|channels| channels.is_agreed());
+        let channels = channels.ok_or(ChannelError::NotAgreed)?;
+        channels.table.check_open(options)?;
+        let key = self.rtc.direct_api().create_data_channel(ChannelConfig {
+            label: options.label.clone(),
+            ordered: options.ordered,
+            reliability: match options.max_retransmits {
+                Some(retransmits) => Reliability::MaxRetransmits { retransmits },
+                None => Reliability::Reliable,
+            },
+            negotiated: None,
+            protocol: options.protocol.clone(),
+        });
+        let id = channels.table.open(key);
+        self.drive(now, sink);
+        Ok(id)
+    }
+
+    pub(in crate::rtc) fn send(
+        &mut self,
+        id: ChannelId,
+        message: &ChannelMessage,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ChannelError> {
+        let waiting = self.unsent();
+        let channels = self.channels.as_mut().ok_or(ChannelError::Closed)?;
+        let bytes = message.as_bytes();
+        let key = channels.table.check_send(id, bytes.len(), waiting)?;
+        let mut channel = self.rtc.channel(key).ok_or(ChannelError::Closed)?;
+        match channel.write(matches!(message, ChannelMessage::Binary(_)), bytes) {
+            Ok(true) => channels.table.sent(bytes.len()),
+            Ok(false) => return Err(ChannelError::Full),
+            Err(e) => {
+                log::debug!("session {}: cannot send on a channel: {e}", self.id.0);
+                return Err(ChannelError::Closed);
+            }
+        }
+        self.drive(now, sink);
+        Ok(())
+    }
+
+    pub(in crate::rtc) fn close_channel(&mut self, id: ChannelId, now: Instant, sink: &mut Sink<'_>) {
+        let key = self.channels.as_mut().and_then(|channels| channels.table.close(id));
+        if let Some(key) = key {
+            self.rtc.direct_api().close_data_channel(key);
+            self.drive(now, sink);
+        }
+    }
+
+    /// Takes nothing that the other side sends, or takes it again.
+    pub(in crate::rtc) fn hold_channels(&mut self, held: bool, now: Instant, sink: &mut Sink<'_>) {
+        let Some(channels) = &mut self.channels else { return };
+        channels.held = held;
+        if held {
+            return;
+        }
+        channels.waiting_bytes = 0;
+        for (path, data) in std::mem::take(&mut channels.waiting) {
+            let Protocol::Udp = path.proto;
+            if let Ok(receive) = Receive::new(Carrier::Udp, path.remote, path.local, &data) {
+                self.handle_datagram(path, receive, None, now, sink);
+            }
+        }
+    }
+
+    /// Whether a DTLS record waits, for now.
+    pub(in crate::rtc) fn holds(&self, record: &[u8]) -> bool {
+        demux::is_data(record) && self.channels.as_ref().is_some_and(|channels| channels.held)
+    }
+
+    /// Keeps a record until it is taken; what exceeds the limit is lost, and its sender sends it again.
+    pub(in crate::rtc) fn hold(&mut self, path: Path, record: &[u8]) {
+        let Some(channels) = &mut self.channels else { return };
+        if channels.waiting_bytes + record.len() > channels.limits.receive_queue {
+            return channels.table.dropped_held();
+        }
+        channels.waiting_bytes += record.len();
+        channels.waiting.push_back((path, record.to_vec()));
+    }
+
+    /// Bytes that wait to be sent, or to be acknowledged.
+    fn unsent(&mut self) -> usize {
+        let Some(channels) = &self.channels else { return 0 };
+        let keys: Vec<Key> = channels.table.keys().collect();
+        keys.into_iter().map(|key| self.rtc.channel(key).map_or(0, |mut it| it.buffered_amount())).sum()
+    }
+
+    /// Lets str0m do what it was told to.
+    fn drive(&mut self, now: Instant, sink: &mut Sink<'_>) {
+        self.tick(now);
+        self.handle_stack(str0m::Input::Timeout(self.time));
+        self.advance(now, sink);
+    }
+}
+
+/// What comes of str0m.
+impl Session {
+    /// What DTLS found in the packets that came.
+    pub(super) fn note_packets(&mut self, found: Found) {
+        if let Some(channels) = &mut self.channels {
+            channels.ended |= found.ended;
+            channels.table.dropped(found.dropped);
+        }
+    }
+
+    pub(super) fn channel_open(&mut self, key: Key, label: String, notes: &mut Vec<Note>) {
+        let protocol = self.rtc.channel(key).and_then(|channel| Some(channel.config()?.protocol.clone()));
+        let protocol = protocol.unwrap_or_default();
+        let Some(channels) = &mut self.channels else { return };
+        let (channel, ours) = match channels.table.opened(key, label.len(), protocol.len()) {
+            Opened::Ours(channel) => (channel, true),
+            Opened::Theirs(channel) => (channel, false),
+            Opened::Refused => return self.rtc.direct_api().close_data_channel(key),
+        };
+        notes.push(Note::Channel(ChannelNote::Open { channel, label, protocol, ours }));
+    }
+
+    pub(super) fn channel_data(&mut self, key: Key, binary: bool, data: Vec<u8>, notes: &mut Vec<Note>) {
+        let Some(channels) = &mut self.channels else { return };
+        let message = match binary {
+            true => Ok(ChannelMessage::Binary(data)),
+            false => String::from_utf8(data).map(ChannelMessage::Text),
+        };
+        match message {
+            Ok(message) => {
+                let channel = channels.table.received(key, message.as_bytes().len());
+                notes.extend(channel.map(|channel| Note::Channel(ChannelNote::Message { channel, message })));
+            }
+            // RFC 8831, 6.6: text is UTF-8.
+            Err(_) => {
+                channels.table.offend(1);
+                self.rtc.direct_api().close_data_channel(key);
+            }
+        }
+    }
+
+    pub(super) fn channel_closed(&mut self, key: Key, notes: &mut Vec<Note>) {
+        let Some(channels) = &mut self.channels else { return };
+        let closed = channels.table.closed(key);
+        notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel })));
+    }
+
+    /// What follows for channels from what str0m did.
+    pub(super) fn settle_channels(&mut self, notes: &mut Vec<Note>) {
+        let Some(channels) = &mut self.channels else { return };
+        notes.append(&mut channels.notes);
+        if channels.table.is_abused() {
+            return self.end(abused);
+        }
+        if channels.table.is_blocked() {
+            let unsent = self.unsent();
+            let channels = self.channels.as_mut().expect("seen above");
+            let free = channels.table.unblock(unsent).into_iter();
+            notes.extend(free.map(|channel| Note::Channel(ChannelNote::Writable { channel })));
+        }
+    }
+
+    /// Whether str0m ends the transport by itself, since the other side broke SCTP's rules or exceeded its limits.
+    pub(super) fn is_broken_by_data(&self) -> bool {
+        self.channels.as_ref().is_some_and(|channels| channels.is_agreed() && !channels.ended)
+    }
+}
+
+pub(super) fn abused() -> End {
+    End::new(EndReason::NotAllowed, "the other side exceeded the limits of data channels")
+}
