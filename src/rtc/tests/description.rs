@@ -293,7 +293,10 @@ fn bad_answers_are_refused() {
     let bundle = format!("BUNDLE {}", &mid[6..]);
     let table = [
         (String::new(), "v=0"),
-        (CHROMIUM.to_owned(), "do not match the offer"),
+        (
+            CHROMIUM.replace("a=mid:", "a=mid:x").replace("BUNDLE 0 1", "BUNDLE x0 x1"),
+            "do not match the offer",
+        ),
         (good.replace(mid, "a=mid:zzz").replace(&bundle, "BUNDLE zzz"), "do not match the offer"),
         (good.replace("a=recvonly", "a=inactive"), "neither audio nor video"),
         (good.split("m=video").next().expect("a head").to_owned(), "do not match the offer"),

@@ -357,7 +357,7 @@ fn payload_types_of_a_codec_may_change() {
     };
     let stopped = offers(2, ("video 0 UDP/TLS/RTP/SAVPF 96", mids[1], "a=inactive\r\n"));
     assert!(stopped.contains("m=video 0 "));
-    for (version, mid, pt) in [(3, "0", 103), (6, "1", 109)] {
+    for (version, mid, pt) in [(3, "again", 103), (6, "later", 109)] {
         let added = offers(
             version,
             (&format!("video 9 UDP/TLS/RTP/SAVPF {pt} {}", pt + 1), mid, &h264(pt, "sendrecv")),
