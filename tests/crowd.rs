@@ -134,7 +134,7 @@ fn watch(user: &str, frames: u64, time: Duration) -> Option<Call> {
     let (_inject, injected) = mpsc::channel();
     let mut call = Call::begin(Ipv4Addr::LOCALHOST, user, &shared)?;
     let end = Instant::now() + time;
-    while shared.frames.load(Ordering::Acquire) < frames && Instant::now() < end {
+    while shared.frames() < frames && Instant::now() < end {
         if !call.turn(&shared, &injected) {
             return None;
         }

@@ -120,7 +120,8 @@ pub(crate) fn talker(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String
 
 fn caller_who(candidates: &[SocketAddr], talks: bool) -> (Rtc, SdpPendingOffer, String) {
     let crypto = Arc::new(crypto::provider());
-    let rtc = Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).enable_opus(talks);
+    let rtc =
+        Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).enable_opus(talks, false);
     let mut rtc = rtc.build(Instant::now());
     for address in candidates {
         rtc.add_local_candidate(Candidate::host(*address, "udp").expect("an address"));
