@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Indexes used, as the ranges from each key up to its value.
 type Ranges = BTreeMap<u64, u64>;
-/// Those of a key, by RTCP or not, and by SSRC.
-type Used = HashMap<(bool, u32), Ranges>;
+/// Those of a key: of RTP by SSRC, and of RTCP, which is numbered over all of them.
+type Used = HashMap<Option<u32>, Ranges>;
 /// Of one key, for all sealers that have it.
 type Shared = Arc<Mutex<Used>>;
 
@@ -32,19 +32,20 @@ impl Once {
     }
 
     pub(super) fn rtp(&self, ssrc: u32, index: u64) {
-        self.note(false, ssrc, index);
+        self.note(Some(ssrc), index);
     }
 
-    pub(super) fn rtcp(&self, ssrc: u32, index: u64) {
-        self.note(true, ssrc, index);
+    pub(super) fn rtcp(&self, index: u64) {
+        self.note(None, index);
     }
 
-    fn note(&self, rtcp: bool, ssrc: u32, index: u64) {
+    fn note(&self, ssrc: Option<u32>, index: u64) {
         assert!(!PANICS.take(), "a test wants this");
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = add(used.entry((rtcp, ssrc)).or_default(), index);
+        let new = add(used.entry(ssrc).or_default(), index);
         drop(used);
-        assert!(new, "index {index} of SSRC {ssrc} (RTCP: {rtcp}) is sealed twice under a key");
+        let what = ssrc.map_or("RTCP".into(), |ssrc| format!("SSRC {ssrc}"));
+        assert!(new, "index {index} of {what} is sealed twice under a key");
     }
 }
 
@@ -71,10 +72,10 @@ fn an_index_is_new_once() {
 }
 
 #[test]
-#[should_panic(expected = "index 7 of SSRC 1 (RTCP: false) is sealed twice under a key")]
+#[should_panic(expected = "index 7 of SSRC 1 is sealed twice under a key")]
 fn a_repeat_panics_even_by_a_second_sealer() {
     Once::of(b"a key of this test").rtp(1, 7);
-    Once::of(b"a key of this test").rtcp(1, 7);
+    Once::of(b"a key of this test").rtcp(7);
     Once::of(b"another key of this test").rtp(1, 7);
     Once::of(b"a key of this test").rtp(2, 7);
     Once::of(b"a key of this test").rtp(1, 7);

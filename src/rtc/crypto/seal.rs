@@ -101,7 +101,7 @@ impl Sealer {
         }
         self.next += 1;
         #[cfg(test)]
-        self.once.iter().for_each(|once| once.rtcp(ssrc, index.into()));
+        self.once.iter().for_each(|once| once.rtcp(index.into()));
         let word = (ENCRYPTED | index).to_be_bytes();
         let at = out.len() + head.len();
         out.extend_from_slice(head);
