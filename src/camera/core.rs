@@ -2,6 +2,8 @@
 //! source, and the source's frames and status to viewers, readers and the application.
 
 #[cfg(feature = "relay")]
+pub(in crate::camera) mod layers;
+#[cfg(feature = "relay")]
 pub(in crate::camera) mod publish;
 mod shares;
 mod source;
@@ -105,9 +107,9 @@ pub(crate) enum Input<'a> {
         whence: Whence,
         encoder: Option<String>,
     },
-    /// What the source's video is asked for, for the publisher.
+    /// What the source's video is asked for, for the publisher: of the rendition of this rank.
     #[cfg(feature = "relay")]
-    Asked(crate::media::source::Request),
+    Asked(usize, crate::media::source::Request),
     /// A viewer's command: it talks, or has talked.
     #[cfg(feature = "talk")]
     Talk {
@@ -245,9 +247,15 @@ impl CameraCore {
             max_unconnected: config.max_unconnected,
             offer_rate: config.offer_rate,
         };
+        #[cfg_attr(not(feature = "relay"), expect(unused_mut, reason = "only a relay changes it"))]
+        let mut demand = Demand::new(demand, &config.streams);
+        #[cfg(feature = "relay")]
+        if let Some(publishers) = &config.publishers {
+            publishers.begin(&mut demand, now);
+        }
         CameraCore {
             calling: calling::Core::new(calls, now),
-            demand: Demand::new(demand, &config.streams),
+            demand,
             source: StatusTracker::new(config.live),
             status: None,
             flows: false,
@@ -339,7 +347,7 @@ impl CameraCore {
                 }
             }
             #[cfg(feature = "relay")]
-            Input::Asked(request) => self.ask_for_video(request, now),
+            Input::Asked(rank, request) => self.ask_for_video(rank, request, now),
             #[cfg(feature = "talk")]
             Input::Talk { command, whence } => {
                 if let Some(reply) = self.talk_command(&command, whence.host(), now) {

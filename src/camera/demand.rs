@@ -19,7 +19,7 @@
 //! | share | if its network carries | with [`BitratePolicy::Best`] the bitrate is |
 //! |---|---|---|
 //! | the main rendition | its bitrate, or nothing is known yet | what costs the worst-off viewer least, compared with watching alone; for a single viewer, what its network carries |
-//! | the small rendition, if the source has one | the lowest bitrate at which it is worth watching | what the lowest of them carries |
+//! | the small rendition, if the source has one, or the best of several | the lowest bitrate at which it is worth watching | what the lowest of them carries |
 //! | key frames, of the small rendition if it runs, else of the main one | one in 10 s | |
 //! | nothing | | |
 //!
@@ -27,7 +27,8 @@
 //! rendition and influence no other decision.
 //!
 //! An encoder only gets commands that it supports ([`Input::Adjustable`]); the viewers of one with a fixed bitrate all get
-//! it. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
+//! it. Encodings that are somebody else's, such as those of a publisher, have the bitrates that were measured
+//! ([`Input::Rate`]): there may be several small ones, and each viewer gets the best that its network carries. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
 //! last sink leaves, bitrates start over, since the next viewer has another network.
 
 mod bitrate;
@@ -56,6 +57,8 @@ use crate::media::adapt::temperature::{self, Heat};
 use crate::media::source::Command;
 use crate::media::{Kind, StreamId, StreamInfo};
 
+#[cfg(any(test, feature = "relay"))]
+pub(super) use encoder::Rate;
 use encoder::{Adjustable, Encoder, Stream};
 pub use share::ShareReason;
 pub(super) use share::{BitratePolicy, Share, Wish};
@@ -109,6 +112,9 @@ pub(super) enum Input {
     Flows(bool),
     /// What can be adjusted on the encoder of a stream.
     Adjustable { stream: StreamId, bitrate: bool, quality: bool },
+    /// What the bitrate of a video stream is from now on.
+    #[cfg(any(test, feature = "relay"))]
+    Rate { stream: StreamId, rate: Rate },
     /// The board's readings, in reply to [`Output::ReadHeat`].
     Heat(temperature::Reading),
     /// New bitrate limits.
@@ -295,6 +301,13 @@ impl Demand {
                 let known = self.streams.get_mut(&stream).and_then(|stream| stream.encoder.as_mut());
                 if let Some(encoder) = known {
                     encoder.adjustable = Adjustable { bitrate, quality };
+                }
+            }
+            #[cfg(any(test, feature = "relay"))]
+            Input::Rate { stream, rate } => {
+                let known = self.streams.get_mut(&stream).and_then(|stream| stream.encoder.as_mut());
+                if let Some(encoder) = known {
+                    encoder.bitrate = rate;
                 }
             }
             Input::Heat(reading) => {

@@ -98,9 +98,9 @@ impl Driver {
         any |= self.poll_addresses(cx);
         any |= self.take_media();
         #[cfg(feature = "relay")]
-        while let Some(request) = self.feeds.as_ref().and_then(Feeds::poll_asked) {
+        while let Some((rank, request)) = self.feeds.as_ref().and_then(Feeds::poll_asked) {
             any = true;
-            self.shared.input(Input::Asked(request));
+            self.shared.input(Input::Asked(rank, request));
         }
         #[cfg(feature = "talk")]
         while let Some(news) = self.speaker.poll_news() {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use super::core::layers::LAYERS;
 use super::core::publish::Order;
 use super::publish;
 use super::sources::Inbox;
@@ -11,40 +12,42 @@ use crate::net::lock;
 
 /// Gives the source the publisher's frames, and the core what the source is asked for.
 pub(super) struct Feeds {
-    video: Feed,
+    /// By rank, the best first.
+    video: [Feed; LAYERS],
     audio: Feed,
-    asked: Arc<Mutex<VecDeque<Request>>>,
+    asked: Arc<Mutex<VecDeque<(usize, Request)>>>,
 }
 
 impl Feeds {
-    pub(super) fn new([video, audio]: [Feed; 2], inbox: &Arc<Inbox>) -> Feeds {
-        let asked = Arc::<Mutex<VecDeque<Request>>>::default();
-        video.adjustable(true, false);
-        video.on({
+    pub(super) fn new((video, audio): publish::Feeds, inbox: &Arc<Inbox>) -> Feeds {
+        let asked = Arc::<Mutex<VecDeque<(usize, Request)>>>::default();
+        for (rank, feed) in video.iter().enumerate() {
+            feed.adjustable(true, false);
             let (asked, inbox) = (asked.clone(), Arc::downgrade(inbox));
-            move |request| {
-                lock(&asked).push_back(request);
+            feed.on(move |request| {
+                lock(&asked).push_back((rank, request));
                 if let Some(inbox) = inbox.upgrade() {
                     inbox.changed.notify();
                 }
-            }
-        });
+            });
+        }
         Feeds { video, audio, asked }
     }
 
     pub(super) fn handle(&self, order: Order) {
-        let frame = match order {
-            Order::Frame(frame) => frame,
-            Order::Lost => return self.video.failed(publish::left()),
+        let (frame, rank) = match order {
+            Order::Frame(frame, rank) => (frame, rank),
+            Order::Moved => return self.video.iter().for_each(Feed::begin_anew),
+            Order::Lost => return self.video[0].failed(publish::left()),
         };
-        let feed = if frame.codec.is_video() { &self.video } else { &self.audio };
+        let feed = if frame.codec.is_video() { &self.video[rank] } else { &self.audio };
         if let Err(error) = feed.push_captured(frame.data, frame.key, frame.pts, frame.captured) {
             log::debug!("a published frame is left out: {error}");
         }
     }
 
     /// What the video is asked for.
-    pub(super) fn poll_asked(&self) -> Option<Request> {
+    pub(super) fn poll_asked(&self) -> Option<(usize, Request)> {
         lock(&self.asked).pop_front()
     }
 }

@@ -530,7 +530,7 @@ struct Opened {
     is_v4l2: bool,
     /// Where what callers publish goes.
     #[cfg(feature = "relay")]
-    feeds: Option<[crate::media::source::Feed; 2]>,
+    feeds: Option<publish::Feeds>,
 }
 
 impl Opened {

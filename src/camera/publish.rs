@@ -1,6 +1,7 @@
 //! A camera that shows what a caller publishes: who may, and what becomes of a second one.
 
 use super::controllers::Controllers;
+use super::core::layers::LAYERS;
 use super::event::CameraError;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::{Feed, Source};
@@ -11,7 +12,8 @@ use crate::media::{Codec, Kind};
 ///
 /// One caller publishes at a time. Key frames that viewers need are requested of it, merged, and it is asked for no more
 /// bitrate than the viewers' networks carry (REMB). When it leaves, the source is lost until the next one publishes;
-/// viewers stay. A publisher that also receives gets its own picture back, as the others do.
+/// viewers stay. Of a video in several encodings (simulcast) each viewer gets the best that its network carries, and the
+/// publisher is left to send as many as its own carries. A publisher that also receives gets its own picture back, as the others do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publishing {
@@ -43,15 +45,20 @@ pub enum Occupied {
 
 impl Publishing {
     /// The source, and its video and audio.
-    pub(super) fn open(&self) -> Result<(Source, [Feed; 2]), CameraError> {
+    pub(super) fn open(&self) -> Result<(Source, Feeds), CameraError> {
         if self.video.kind() != Kind::Video || !matches!(self.video, Codec::H264 | Codec::Vp8) {
             let words = format!("{:?} cannot be published: choose H264 or Vp8", self.video);
             return Err(MediaError::new(ErrorKind::BadSettings, words).into());
         }
         let stalled = MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing");
-        Ok(Source::fed([self.video, Codec::Opus], stalled))
+        let video = self.video;
+        let (source, [best, middle, small, audio]) = Source::fed([video, video, video, Codec::Opus], stalled);
+        Ok((source, ([best, middle, small], audio)))
     }
 }
+
+/// Those of the video, the best encoding first, and of the audio.
+pub(super) type Feeds = ([Feed; LAYERS], Feed);
 
 /// The error of a source whose publisher is gone.
 pub(super) fn left() -> MediaError {

@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub udp: Mutex<Option<Udp>>,
     /// Where what callers publish goes, until the driver takes them.
     #[cfg(feature = "relay")]
-    pub feeds: Mutex<Option<[crate::media::source::Feed; 2]>>,
+    pub feeds: Mutex<Option<super::publish::Feeds>>,
     /// Further drivers.
     pub senders: Senders,
     pub place: site::Reachability,

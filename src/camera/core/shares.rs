@@ -59,6 +59,14 @@ impl Shares {
     }
 }
 
+#[cfg(all(test, feature = "relay"))]
+impl CameraCore {
+    /// The stream that a viewer gets.
+    pub(in crate::camera) fn served(&self, call: CallId) -> Option<StreamId> {
+        self.shares.served.get(&call)?.share.stream()
+    }
+}
+
 impl CameraCore {
     /// What demand decided for a viewer.
     pub(super) fn serve(&mut self, sink: Sink, share: demand::Share, reason: ShareReason, now: Instant) {

@@ -14,10 +14,10 @@
 use std::time::{Duration, Instant};
 
 use super::divide::{self, Bounds};
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Rate};
 use super::key_frame_requests::APART;
 use super::share::{BitratePolicy, Share, ShareReason};
-use super::viewer::{Offer, Tier, Viewer};
+use super::viewer::{Offer, SMALLS, Tier, Viewer};
 use super::{Demand, Output, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::rate::BitrateLimits;
@@ -45,9 +45,17 @@ const SAME: u64 = 15;
 #[derive(Clone, Copy, Debug)]
 struct Video {
     main: StreamId,
-    small: Option<StreamId>,
+    /// The small renditions of which something may come, the lowest first.
+    smalls: [Option<StreamId>; SMALLS],
     /// There is a small rendition, but the board is too hot for it.
     is_hot: bool,
+}
+
+impl Video {
+    /// The lowest of its small renditions, with its number.
+    fn lowest(&self) -> Option<(u8, StreamId)> {
+        (0..).zip(self.smalls).find_map(|(number, small)| Some((number, small?)))
+    }
 }
 
 impl Demand {
@@ -71,36 +79,53 @@ impl Demand {
     }
 
     fn video(&mut self, main: StreamId, now: Instant) -> Video {
+        let mut video = Video { main, smalls: [None; SMALLS], is_hot: false };
         let Some((codec, cooled)) = self.streams.get(&main).map(|s| (s.info.codec, s.cooled())) else {
-            return Video { main, small: None, is_hot: false };
+            return video;
         };
-        let Some(small) = self.small(main, codec) else { return Video { main, small: None, is_hot: false } };
+        for (at, small) in self.smalls(main, codec).into_iter().enumerate() {
+            let (works, is_hot) = self.works(small, cooled, now);
+            video.smalls[at] = Some(small).filter(|_| works && !is_hot);
+            video.is_hot |= is_hot;
+        }
+        video
+    }
+
+    /// Whether something may come of a small rendition, and whether the board is too hot for it. `cooled` are the pixels a
+    /// second of the main one.
+    fn works(&mut self, small: StreamId, cooled: u64, now: Instant) -> (bool, bool) {
         let flows = self.flows;
         let Some((stream, encoder)) =
             self.streams.get_mut(&small).and_then(|s| Some((&s.info, s.encoder.as_mut()?)))
         else {
-            return Video { main, small: None, is_hot: false };
+            return (false, false);
         };
         // What was cooled down to its size spares the board more without it.
         let pixels =
             stream.video().map_or(0, |f| u64::from(f.width) * u64::from(f.height) * u64::from(f.fps));
         let is_hot = self.cooling.0 > 0 && cooled <= pixels;
-        let late = encoder.started.filter(|_| flows && !encoder.is_live).map(|at| at + STARTS_WITHIN);
+        // Of what is measured it is known whether it comes.
+        let waits = flows && !encoder.is_live && encoder.bitrate == Rate::Own;
+        let late = encoder.started.filter(|_| waits).map(|at| at + STARTS_WITHIN);
         if late.is_some_and(|at| at <= now) {
             (encoder.started, encoder.broken_until) = (None, Some(now + RETRY));
         }
         let broken = encoder.broken_until.filter(|until| *until > now);
+        let is_silent = encoder.bitrate == Rate::Silent;
         self.wake(late.filter(|at| *at > now));
         self.wake(broken);
-        Video { main, small: Some(small).filter(|_| !is_hot && broken.is_none()), is_hot }
+        (broken.is_none() && !is_silent, is_hot)
     }
 
-    /// The small rendition of a stream. Of several streams of a codec, the first has it.
-    fn small(&self, main: StreamId, codec: Codec) -> Option<StreamId> {
+    /// The small renditions of a stream, the lowest first. Of several streams of a codec, the first has them.
+    fn smalls(&self, main: StreamId, codec: Codec) -> Vec<StreamId> {
         let same = || self.streams.values().filter(move |s| s.info.codec == codec && s.encoder.is_some());
-        let first = same().find(|s| !s.is_small())?.info.id;
-        let mut small = same().filter(|s| s.is_small() && first == main);
-        small.next().map(|stream| stream.info.id)
+        let first = same().find(|s| !s.is_small()).map(|s| s.info.id);
+        let smalls = same().filter(|s| s.is_small() && first == Some(main));
+        let mut smalls: Vec<(u8, StreamId)> = smalls.map(|s| (s.info.rendition, s.info.id)).collect();
+        smalls.sort_unstable();
+        smalls.truncate(SMALLS);
+        smalls.into_iter().rev().map(|(_, id)| id).collect()
     }
 
     fn viewers(&self, main: StreamId) -> impl Iterator<Item = (Sink, &Viewer)> {
@@ -117,25 +142,30 @@ impl Demand {
     }
 
     /// The encoder whose key frames go to viewers that get nothing else.
-    fn keyed(&self, Video { main, small, .. }: Video) -> Option<&Encoder> {
-        self.encoder(small.filter(|small| self.running.contains(small)).unwrap_or(main))
+    fn keyed(&self, video: Video) -> Option<&Encoder> {
+        let mut running = video.smalls.into_iter().flatten().filter(|small| self.running.contains(small));
+        self.encoder(running.next().unwrap_or(video.main))
     }
 
     /// The lowest bitrate of a small rendition. One whose bitrate is fixed has that.
     fn floor(&self, small: StreamId) -> Option<u32> {
         let stream = self.streams.get(&small)?;
         let encoder = stream.encoder.as_ref()?;
-        let steered = encoder.adjustable.bitrate;
-        Some(if steered { stream.limits(&self.config.bitrate).min } else { encoder.rate.current() })
+        Some(match encoder.is_steered() {
+            true => stream.limits(&self.config.bitrate).min,
+            false => encoder.current(),
+        })
     }
 
     /// Sets the bitrate of the main rendition, and moves the viewers that it does not suit.
     fn follow_networks(&mut self, video: Video, now: Instant) {
-        let Video { main, small, .. } = video;
+        let Video { main, .. } = video;
         let limits = self.config.bitrate.clone();
-        let floor = small.and_then(|small| self.floor(small));
+        let floors = video.smalls.map(|small| self.floor(small?));
+        let lowest = floors.into_iter().flatten().next();
+        let has_small = lowest.is_some();
         let Some(encoder) = self.encoder(main) else { return };
-        let (current, steered) = (encoder.rate.current(), encoder.adjustable.bitrate);
+        let (current, steered) = (encoder.current(), encoder.is_steered());
         // Who has the main rendition keeps it down to its bitrate; for all others there has to be headroom.
         let usable = |viewer: &Viewer| {
             let has = viewer.served.is_none_or(|(share, _)| share == Share::Full(main));
@@ -154,7 +184,7 @@ impl Demand {
         let on_main = viewers().filter(counts).filter(suits).filter(has_main);
         let mut having: Vec<u32> = on_main.filter_map(usable).collect();
         having.sort_unstable();
-        let bounds = Bounds { min: limits.min.min(limits.max), small: floor };
+        let bounds = Bounds { min: limits.min.min(limits.max), small: lowest };
         let followed = match self.policy {
             BitratePolicy::Follow(sink) => self.viewers(main).find(|(other, _)| *other == sink),
             BitratePolicy::Best | BitratePolicy::Slowest => None,
@@ -173,24 +203,26 @@ impl Demand {
         let meanwhile = without.filter(|_| !is_carried);
         let flows = self.flows;
         let Some(encoder) = self.encoder_mut(main) else { return };
-        let lower = main_rate.filter(|bps| gain && *bps < current);
+        let lower = main_rate.filter(|bps| steered && gain && *bps < current);
         let could_lower = lower.map(|_| encoder.could_lower.unwrap_or(now));
         encoder.could_lower = could_lower;
         // Whoever does without it for now can wait.
-        let after = if small.is_some() || main_rate < without { LOWER_AFTER } else { LOWER_SOON };
+        let after = if has_small || main_rate < without { LOWER_AFTER } else { LOWER_SOON };
         let later = could_lower.map(|since| since + after).filter(|at| *at > now);
         let target = if later.is_none() { main_rate } else { meanwhile };
         encoder.rate.handle_target(target.filter(|_| flows && steered));
         encoder.changed |= encoder.rate.poll(now).is_some();
-        let heading = if steered { encoder.rate.heading() } else { 0 };
+        let heading = encoder.heading();
         // Without a small rendition it is waited for: key frames would be a freeze.
-        let kept = match lower.filter(|_| later.is_some() && small.is_none()) {
+        let kept = match lower.filter(|_| later.is_some() && !has_small) {
             Some(bps) => bps.min(heading),
             None => heading,
         };
         let key_bits = self.keyed(video).map_or(0, Encoder::key_bits);
-        let offer =
-            Offer { main: heading, kept, small: division.small.filter(|_| small.is_some()), key_bits };
+        // Whoever is far below the others is not worth lowering what they share; what is measured is never lowered.
+        let least = division.small.filter(|_| steered);
+        let smalls = floors.map(|floor| floor.map(|floor| least.map_or(floor, |least| least.max(floor))));
+        let offer = Offer { main: heading, kept, smalls, key_bits };
         self.wake(later);
         if !flows {
             // Estimates of what isn't sent are no news.
@@ -204,63 +236,91 @@ impl Demand {
         }
     }
 
-    /// Serves each viewer by its tier, and sets the bitrate of the small rendition for those who get it. Returns it if
-    /// there are any.
-    fn follow_viewers(&mut self, video: Video, now: Instant) -> Option<StreamId> {
-        let Video { main, small, is_hot } = video;
-        let limits = self.config.bitrate.clone();
+    /// Serves each viewer by its tier, and sets the bitrates of the small renditions for those who get them. Returns those
+    /// that somebody gets.
+    fn follow_viewers(&mut self, video: Video, now: Instant) -> Vec<StreamId> {
+        let Video { main, smalls, is_hot } = video;
+        let lowest = video.lowest().map(|(number, _)| number);
         let tiers: Vec<(Sink, Tier, Option<ShareReason>)> = self
             .viewers(main)
             .map(|(sink, viewer)| {
-                let (tier, why) = viewer.tier(small.is_some(), now);
-                // What was possible until now may be gone.
-                (sink, if tier == Tier::Small && small.is_none() { Tier::KeyFrames } else { tier }, why)
+                let (tier, why) = viewer.tier(lowest, now);
+                (sink, self.possible(video, tier), why)
             })
             .collect();
-        let taken = small.filter(|_| tiers.iter().any(|(_, tier, _)| *tier == Tier::Small));
-        if let Some(small) = taken {
-            let current = self.encoder(small).map_or(0, |encoder| encoder.rate.current());
-            let on_small = tiers.iter().filter(|(_, tier, _)| *tier == Tier::Small);
-            let links = on_small.filter_map(|(sink, ..)| self.sinks.get(sink)?.viewer.as_ref());
-            let runs = self.running.contains(&small);
-            // What it last had means nothing until it runs.
-            let current = if runs { current } else { u32::MAX };
-            let target = links.filter_map(|viewer| viewer.link.usable(&limits, current, now)).min();
-            let flows = self.flows;
-            if let Some(encoder) = self.encoder_mut(small) {
-                let target = target.filter(|_| encoder.adjustable.bitrate);
-                match target.filter(|_| !runs) {
-                    Some(bps) => encoder.rate.start_at(bps),
-                    None => encoder.rate.handle_target(target.filter(|_| flows)),
-                }
-                encoder.changed |= encoder.rate.poll(now).is_some();
-            }
+        let on =
+            |number| move |(_, tier, _): &&(Sink, Tier, Option<ShareReason>)| *tier == Tier::Small(number);
+        let numbered = || (0..).zip(smalls).filter_map(|(number, small)| Some((number, small?)));
+        let taken = numbered().filter(|(number, _)| tiers.iter().any(|one| on(*number)(&one)));
+        let taken: Vec<(u8, StreamId)> = taken.collect();
+        for (number, small) in &taken {
+            let viewers: Vec<Sink> = tiers.iter().filter(on(*number)).map(|(sink, ..)| *sink).collect();
+            self.follow_small(*small, &viewers, now);
         }
+        // Of what comes by itself the lowest is there for key frames, too.
+        let measured = |(_, small): (u8, StreamId)| {
+            self.encoder(small).is_some_and(|encoder| encoder.bitrate != Rate::Own).then_some(small)
+        };
+        let keyed = taken.first().map(|(_, small)| *small).or(video.lowest().and_then(measured));
         for (sink, tier, why) in tiers {
-            let share = match (tier, small) {
-                (Tier::Main, _) => Share::Full(main),
-                (Tier::Small, Some(small)) => Share::Small(small),
-                (Tier::Small | Tier::KeyFrames, _) => Share::KeyFrames(taken.unwrap_or(main)),
-                (Tier::Nothing, _) => Share::Nothing,
+            let keys = || Share::KeyFrames(keyed.unwrap_or(main));
+            let share = match tier {
+                Tier::Main => Share::Full(main),
+                Tier::Small(number) => smalls[usize::from(number)].map_or_else(keys, Share::Small),
+                Tier::KeyFrames => keys(),
+                Tier::Nothing => Share::Nothing,
             };
             let why = why.unwrap_or_else(|| self.why(sink, tier, main, is_hot, now));
             self.serve_one(sink, share, why, now);
         }
-        taken
+        taken.into_iter().map(|(_, small)| small).collect()
+    }
+
+    /// The best that there is of a tier that was possible until now.
+    fn possible(&self, video: Video, tier: Tier) -> Tier {
+        let is_silent = || self.encoder(video.main).is_some_and(|encoder| encoder.bitrate == Rate::Silent);
+        let most = match tier {
+            Tier::Main if is_silent() => SMALLS,
+            Tier::Small(number) => usize::from(number) + 1,
+            tier => return tier,
+        };
+        let small = video.smalls[..most].iter().rposition(Option::is_some);
+        small.map_or(Tier::KeyFrames, |number| Tier::Small(number as u8))
+    }
+
+    /// Sets the bitrate of a small rendition for those who get it.
+    fn follow_small(&mut self, small: StreamId, viewers: &[Sink], now: Instant) {
+        let limits = self.config.bitrate.clone();
+        let current = self.encoder(small).map_or(0, |encoder| encoder.rate.current());
+        let links = viewers.iter().filter_map(|sink| self.sinks.get(sink)?.viewer.as_ref());
+        let runs = self.running.contains(&small);
+        // What it last had means nothing until it runs.
+        let current = if runs { current } else { u32::MAX };
+        let target = links.filter_map(|viewer| viewer.link.usable(&limits, current, now)).min();
+        let flows = self.flows;
+        if let Some(encoder) = self.encoder_mut(small) {
+            let target = target.filter(|_| encoder.is_steered());
+            match target.filter(|_| !runs) {
+                Some(bps) => encoder.rate.start_at(bps),
+                None => encoder.rate.handle_target(target.filter(|_| flows)),
+            }
+            encoder.changed |= encoder.rate.poll(now).is_some();
+        }
     }
 
     /// Why the network of a viewer led to this tier.
     fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> ShareReason {
         let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
         let carries = viewer.and_then(|viewer| viewer.link.carries(now));
-        let encoder = self.encoder(main).filter(|encoder| encoder.adjustable.bitrate);
+        let encoder = self.encoder(main).filter(|encoder| encoder.heading() > 0);
         let (Some(carries), Some(encoder)) = (carries, encoder) else { return ShareReason::Full };
         let BitrateLimits { max, .. } = self.config.bitrate;
-        let heading = u64::from(encoder.rate.heading());
+        let heading = u64::from(encoder.heading());
         let usable = u64::from(self.config.bitrate.usable(carries));
         let before = viewer.and_then(|viewer| viewer.served).map(|(_, why)| why);
         let least = |percent, why| if before == Some(why) { percent - SAME } else { percent };
         match tier {
+            Tier::Main if !encoder.is_steered() => ShareReason::Full,
             Tier::Main if heading * 100 >= u64::from(max) * least(FULL, ShareReason::Full) => {
                 ShareReason::Full
             }
@@ -268,7 +328,7 @@ impl Demand {
                 let alone = self.viewers(main).nth(1).is_none();
                 if alone { ShareReason::Full } else { ShareReason::Others }
             }
-            Tier::Main | Tier::Small => ShareReason::Network(carries),
+            Tier::Main | Tier::Small(_) => ShareReason::Network(carries),
             Tier::KeyFrames | Tier::Nothing if is_hot => ShareReason::Heat,
             Tier::KeyFrames | Tier::Nothing => ShareReason::Network(carries),
         }

@@ -27,6 +27,7 @@ pub(super) struct Encoder {
     pub changed: bool,
     pub ladder: Ladder,
     pub adjustable: Adjustable,
+    pub bitrate: Rate,
     /// The bitrate that was last commanded.
     pub asked: Option<u32>,
     /// Since when it runs, and whether a key frame has come since.
@@ -40,6 +41,22 @@ pub(super) struct Encoder {
     pub paced: Option<Instant>,
     /// Since when a lower bitrate would be better for somebody who has the small rendition.
     pub could_lower: Option<Instant>,
+}
+
+/// What the bitrate of a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(test, feature = "relay")),
+    expect(dead_code, reason = "only a relay has encoders of others")
+)]
+pub(in crate::camera) enum Rate {
+    /// What its encoder is asked for, or has by itself.
+    #[default]
+    Own,
+    /// What was measured, in bit/s: its encoder is somebody else's, and heeds nobody here.
+    Measured(u32),
+    /// Nothing comes of it now.
+    Silent,
 }
 
 /// An encoder within a camera has a fixed size, and perhaps no bitrate control; what it does not support is neither
@@ -120,6 +137,7 @@ impl Encoder {
             changed: false,
             ladder: Ladder::fixed(0, 0, 0),
             adjustable: Adjustable::ALL,
+            bitrate: Rate::Own,
             asked: None,
             started: None,
             is_live: false,
@@ -133,8 +151,32 @@ impl Encoder {
     /// Another encoder takes its place.
     pub(super) fn replace(&mut self) {
         (self.asked, self.adjustable, self.ladder) = (None, Adjustable::ALL, Ladder::fixed(0, 0, 0));
+        self.bitrate = Rate::Own;
         (self.started, self.is_live, self.broken_until) = (None, false, None);
         (self.key_frame, self.paced) = (None, None);
+    }
+
+    /// Whether its bitrate follows the networks.
+    pub(super) fn is_steered(&self) -> bool {
+        self.adjustable.bitrate && self.bitrate == Rate::Own
+    }
+
+    /// Its bitrate now, in bit/s: more than any network carries while nothing comes of it.
+    pub(super) fn current(&self) -> u32 {
+        match self.bitrate {
+            Rate::Own => self.rate.current(),
+            Rate::Measured(bps) => bps,
+            Rate::Silent => u32::MAX,
+        }
+    }
+
+    /// Where its bitrate is heading, in bit/s; 0 if nobody knows.
+    pub(super) fn heading(&self) -> u32 {
+        match self.bitrate {
+            Rate::Own if self.adjustable.bitrate => self.rate.heading(),
+            Rate::Own => 0,
+            _ => self.current(),
+        }
     }
 
     pub(super) fn handle_key_frame(&mut self, bytes: usize, now: Instant) {
@@ -181,7 +223,7 @@ impl Encoder {
                 out.push_back(Output::Event(Event::Quality { stream, quality, why }));
             }
         }
-        if !self.adjustable.bitrate {
+        if !self.is_steered() {
             return;
         }
         let bps = self.target();

@@ -92,7 +92,7 @@ impl Demand {
             }
             // An encoder starts at its target bitrate.
             let bps = encoder.target();
-            if runs && !ran && encoder.adjustable.bitrate && encoder.asked != Some(bps) {
+            if runs && !ran && encoder.is_steered() && encoder.asked != Some(bps) {
                 encoder.asked = Some(bps);
                 self.out.push_back(Output::Command(Command::Bitrate { stream: *id, bps }));
             }

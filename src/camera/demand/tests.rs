@@ -1,5 +1,6 @@
 //! Each rule of demand, on a virtual clock.
 
+mod measured;
 mod sharing;
 
 use std::collections::BTreeSet;

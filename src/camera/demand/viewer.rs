@@ -26,9 +26,13 @@ const MOST_APART: Duration = Duration::from_secs(10);
 pub(super) enum Tier {
     Nothing,
     KeyFrames,
-    Small,
+    /// A smaller rendition: of several the one with this number, the lowest first.
+    Small(u8),
     Main,
 }
+
+/// So many renditions are smaller than the main one.
+pub(super) const SMALLS: usize = 2;
 
 /// What a video offers.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +41,8 @@ pub(super) struct Offer {
     pub main: u32,
     /// The same for those who have it already: it may be about to be lowered for them.
     pub kept: u32,
-    /// The bitrate that a network must carry for the small rendition; `None` if there is none.
-    pub small: Option<u32>,
+    /// The bitrates that a network must carry for the small renditions, the lowest first; `None` where there is none.
+    pub smalls: [Option<u32>; SMALLS],
     /// The bits of a key frame.
     pub key_bits: u64,
 }
@@ -46,11 +50,14 @@ pub(super) struct Offer {
 impl Offer {
     /// The best that a network of so many bit/s carries, with the main rendition at `main`.
     fn best(&self, bps: u32, main: u32) -> Tier {
+        // Nothing comes of one that nobody carries.
+        let bps = bps.min(u32::MAX - 1);
         if bps >= main {
             return Tier::Main;
         }
-        if self.small.is_some_and(|least| bps >= least) {
-            return Tier::Small;
+        let carried = |least: &Option<u32>| least.is_some_and(|least| bps >= least);
+        if let Some(number) = self.smalls.iter().rposition(carried) {
+            return Tier::Small(number as u8);
         }
         match u64::from(bps) * MOST_APART.as_secs() >= self.key_bits {
             true => Tier::KeyFrames,
@@ -119,7 +126,7 @@ impl Viewer {
     pub(super) fn follow(&mut self, offer: &Offer, limits: &BitrateLimits, now: Instant) {
         let carries = self.link.video(now);
         // What isn't known yet may carry everything: waiting for it would cost every joiner its first second.
-        let best = |bps: Option<u32>, main| bps.map_or(Tier::Main, |bps| offer.best(bps, main));
+        let best = |bps: Option<u32>, main| offer.best(bps.unwrap_or(u32::MAX), main);
         let has = self.tier == Some(Tier::Main);
         let stays = best(carries, if has { offer.kept } else { offer.main });
         let usable = self.link.usable(limits, u32::MAX, now).map(|bps| u64::from(bps) * ENTERS / 100);
@@ -142,16 +149,17 @@ impl Viewer {
         }
     }
 
-    /// The best tier that its network carries, reduced by what it asks for and by its requests for key frames; `small`
-    /// says whether there is such a rendition.
-    pub(super) fn tier(&self, small: bool, now: Instant) -> (Tier, Option<ShareReason>) {
+    /// The best tier that its network carries, reduced by what it asks for and by its requests for key frames; `small` is
+    /// the lowest rendition, if there are several.
+    pub(super) fn tier(&self, small: Option<u8>, now: Instant) -> (Tier, Option<ShareReason>) {
         let by_link = self.tier.unwrap_or(Tier::Main);
+        let small = small.map_or(Tier::Main, Tier::Small);
         let wish = match self.wish {
-            Wish::Small if small => Tier::Small,
-            Wish::Full | Wish::Small => Tier::Main,
+            Wish::Full => Tier::Main,
+            Wish::Small => small,
             Wish::KeyFrames => Tier::KeyFrames,
         };
-        let strained = if small && self.requests.is_strained(now) { Tier::Small } else { Tier::Main };
+        let strained = if self.requests.is_strained(now) { small } else { Tier::Main };
         if wish < by_link && wish <= strained {
             return (wish, Some(ShareReason::Wish));
         }

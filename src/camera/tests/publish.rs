@@ -11,8 +11,11 @@ use crate::camera::event::{Event, ViewerId};
 use crate::camera::permission::Permission;
 use crate::camera::publish::Occupied;
 use crate::camera::{Connect, Controllers, Signalling};
-use crate::media::source::Request;
-use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264};
+use crate::media::source::{Request, SourceEvent, SourceState, SourceStatus};
+use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_LAYERS};
+
+/// The source's streams, the best first.
+const RENDITIONS: [StreamId; 3] = [VIDEO_H264, StreamId(20), StreamId(21)];
 
 /// A camera to which alice and bob may publish.
 fn world(occupied: Occupied) -> World {
@@ -20,7 +23,14 @@ fn world(occupied: Occupied) -> World {
     let signalling = Signalling::Connect(Connect::new("wss://a.example"));
     let permission = Permission::new(Controllers::Users(users), &signalling);
     let mut world = World::new(8, false);
-    world.core.set_publishers(Publishers::new(permission, occupied, Codec::H264, 1_000_000));
+    let streams = (0..3).map(|rendition: u8| {
+        let mut info = StreamInfo::new(RENDITIONS[usize::from(rendition)], Codec::H264);
+        info.rendition = rendition;
+        info
+    });
+    let streams = streams.chain([StreamInfo::new(AUDIO_OPUS, Codec::Opus)]).collect();
+    world.input(Input::Source(SourceEvent::Streams(streams)));
+    world.core.set_publishers(Publishers::new(permission, occupied, Codec::H264, 1_000_000), world.now);
     world
 }
 
@@ -42,16 +52,20 @@ impl World {
     }
 
     fn sends(&mut self, call: CallId, stream: StreamId, codec: Codec) {
+        self.sends_bytes(call, stream, codec, true, &[0x65]);
+    }
+
+    fn sends_bytes(&mut self, call: CallId, stream: StreamId, codec: Codec, key: bool, data: &[u8]) {
         let frame = Frame {
             stream,
             codec,
-            key: true,
+            key,
             captured: self.now,
             pts: Duration::ZERO,
             duration: Duration::ZERO,
             discontinuity: false,
             encoding: None,
-            data: [0x65].into(),
+            data: data.into(),
         };
         self.core.calling_event(calling::Event::Frame { call, frame }, self.now);
         self.drain();
@@ -59,9 +73,11 @@ impl World {
 
     /// What happened since the last time: frames to the source, and who began and ended.
     fn published(&mut self) -> Vec<String> {
-        let orders = std::mem::take(&mut self.orders).into_iter().map(|order| match order {
-            Order::Frame(frame) => format!("{:?}", frame.codec),
-            Order::Lost => "lost".into(),
+        let orders = std::mem::take(&mut self.orders).into_iter().filter_map(|order| match order {
+            Order::Frame(frame, 0) => Some(format!("{:?}", frame.codec)),
+            Order::Frame(frame, rank) => Some(format!("{:?} {rank}", frame.codec)),
+            Order::Moved => None,
+            Order::Lost => Some("lost".into()),
         });
         let events = std::mem::take(&mut self.events).into_iter().filter_map(|event| match event {
             Event::PublishStarted { peer, .. } => Some(format!("{} began", peer.user())),
@@ -137,16 +153,96 @@ fn the_publisher_is_asked_for_what_the_viewers_need() {
     let alice = world.calls("alice|1", "sendonly").expect("taken");
     world.sends(alice, VIDEO_H264, Codec::H264);
     assert_eq!(world.core.publisher_limit(), Some(150_000), "nobody watches");
-    world.input(Input::Asked(Request::Start));
+    world.input(Input::Asked(0, Request::Start));
     assert_eq!(world.core.publisher_limit(), Some(1_000_000));
-    world.input(Input::Asked(Request::Bitrate { bps: 400_000 }));
+    world.input(Input::Asked(0, Request::Bitrate { bps: 400_000 }));
     assert_eq!(world.core.publisher_limit(), Some(400_000));
-    world.input(Input::Asked(Request::KeyFrame));
-    world.input(Input::Asked(Request::Stop));
+    world.input(Input::Asked(0, Request::KeyFrame));
+    world.input(Input::Asked(0, Request::Stop));
     assert_eq!(world.core.publisher_limit(), Some(150_000));
     // A bitrate that comes meanwhile counts from the next start on.
-    world.input(Input::Asked(Request::Bitrate { bps: 300_000 }));
+    world.input(Input::Asked(0, Request::Bitrate { bps: 300_000 }));
     assert_eq!(world.core.publisher_limit(), Some(150_000));
-    world.input(Input::Asked(Request::Start));
+    world.input(Input::Asked(0, Request::Start));
     assert_eq!(world.core.publisher_limit(), Some(300_000));
+}
+
+/// What a relay reads of a key frame: the SPS of an encoder for a size.
+fn key_frame(width: u32) -> Vec<u8> {
+    let sps: &[u8] = match width {
+        320 => b"\x67\x42\xc0\x15\xd9\x01\x41\x9f\x9f\x01\x6a\x0c\x0c\x0d\x4a",
+        640 => b"\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\xf9\x70\x16\xa0\xc0\xc0\xd4\xa0\x00\x00\x03",
+        1280 => b"\x67\x42\xc0\x1f\xd9\x00\x50\x05\xbb\x01\x6a\x02\x02\x02\x80",
+        _ => panic!("one of three"),
+    };
+    [&[0, 0, 0, 1], sps, &[0, 0, 0, 1, 0x65]].concat()
+}
+
+/// Two seconds in which a publisher sends so many bytes of each encoding in a frame, and frames come of the source's
+/// stream; each viewer's network carries so much, in bit/s.
+fn two_seconds(
+    world: &mut World,
+    publisher: CallId,
+    bytes: [usize; 3],
+    of: StreamId,
+    carry: &[(CallId, u32)],
+) {
+    for _ in 0..60 {
+        for (at, bytes) in bytes.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0) {
+            world.sends_bytes(publisher, VIDEO_H264_LAYERS[at], Codec::H264, false, &vec![0x41; bytes]);
+        }
+        world.frame(of, Codec::H264, false);
+        for (call, bps) in carry {
+            world.core.calling_event(calling::Event::Estimate { call: *call, bps: *bps }, world.now);
+        }
+        world.pass(Duration::from_millis(33));
+    }
+}
+
+#[test]
+fn each_viewer_gets_the_encoding_that_its_network_carries() {
+    let mut world = world(Occupied::Refuse);
+    let alice = world.calls("alice|1", "sendonly").expect("taken");
+    // The small ones come first, as a browser's bandwidth grows.
+    for (at, width) in [(2, 320), (1, 640), (0, 1280)] {
+        world.sends_bytes(alice, VIDEO_H264_LAYERS[at], Codec::H264, true, &key_frame(width));
+    }
+    assert_eq!(world.published(), ["H264", "H264", "H264", "alice began"], "each was the best when it came");
+    let viewers = ["carol|3", "dave|4", "eve|5"].map(|peer| world.calls(peer, "recvonly").expect("a viewer"));
+    for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
+        world.input(Input::Source(event));
+    }
+    world.input(Input::Asked(0, Request::Start));
+    assert_eq!(world.core.publisher_limit(), Some(100_000_000), "its network decides");
+    // At 30 frames a second 1200, 360 and 96 kbit/s.
+    let all = [5000, 1500, 400];
+    let carry: Vec<_> = viewers.into_iter().zip([5_000_000, 700_000, 200_000]).collect();
+    for _ in 0..3 {
+        two_seconds(&mut world, alice, all, RENDITIONS[0], &carry);
+    }
+    let served = |world: &World| viewers.map(|call| world.core.served(call));
+    let [best, middle, small] = RENDITIONS.map(Some);
+    assert_eq!(served(&world), [best, middle, small]);
+    assert_eq!(world.produced.last().map(|running| running.len()), Some(4), "with audio");
+    // Each stream is the encoding of its rank.
+    world.published();
+    world.sends_bytes(alice, VIDEO_H264_LAYERS[2], Codec::H264, true, &key_frame(320));
+    world.sends_bytes(alice, VIDEO_H264_LAYERS[1], Codec::H264, true, &key_frame(640));
+    assert_eq!(world.published(), ["H264 2", "H264 1"]);
+    // The best one pauses: whoever had it gets the next.
+    for _ in 0..2 {
+        two_seconds(&mut world, alice, [0, 1500, 400], RENDITIONS[1], &carry);
+    }
+    assert_eq!(served(&world), [middle, middle, small]);
+    for _ in 0..2 {
+        two_seconds(&mut world, alice, all, RENDITIONS[0], &carry);
+    }
+    assert_eq!(served(&world), [best, middle, small], "it is back");
+    // The next publisher sends one encoding: there is no other.
+    world.call("alice|1", "call:hangup", "{}");
+    let bob = world.calls("bob|2", "sendonly").expect("taken");
+    world.sends_bytes(bob, VIDEO_H264_LAYERS[0], Codec::H264, true, &key_frame(1280));
+    two_seconds(&mut world, bob, [1000, 0, 0], RENDITIONS[0], &carry);
+    assert!(served(&world).into_iter().all(|stream| stream == best), "{:?}", served(&world));
+    assert!(world.core.publisher_limit().is_some_and(|bps| bps < 5_000_000));
 }

@@ -40,6 +40,12 @@ impl Units {
         Units { codec, last: None, sets: Sets::default() }
     }
 
+    /// The last timestamp.
+    #[cfg(feature = "relay")]
+    pub(super) fn last(&self) -> Option<Duration> {
+        self.last
+    }
+
     /// The next timestamp may have any value.
     pub(super) fn begin(&mut self) {
         self.last = None;

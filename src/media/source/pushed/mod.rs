@@ -250,6 +250,13 @@ impl Feed {
         self.live(Input::Failed(error));
     }
 
+    /// The stream goes on with the frames of another encoder, at its next key frame. They may have been captured a moment
+    /// earlier than the last one.
+    #[cfg(feature = "relay")]
+    pub(crate) fn begin_anew(&self) {
+        self.shared.lock().begin_anew(self.index);
+    }
+
     fn live(&self, input: Input) {
         self.shared.lock().live(input, Instant::now());
         self.shared.drain();

@@ -21,6 +21,10 @@ const HEADROOM: Duration = Duration::from_secs(1);
 /// A time that is farther ahead of the clock, and of all times before it, is a mistake: longer than any encoder's queue.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
 
+/// How much later than the last frame of one encoder the first one of another is at least.
+#[cfg(feature = "relay")]
+const NEXT: Duration = Duration::from_millis(1);
+
 /// When a frame was made.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
@@ -52,6 +56,8 @@ pub(super) struct Stream {
     asked: bool,
     /// Frames are missing before the next one.
     discontinuity: bool,
+    /// The least timestamp of the first frame of another encoder.
+    least: Option<Duration>,
     units: Units,
     pace: Pace,
     pub(super) callback: Option<Callback>,
@@ -69,6 +75,7 @@ impl Stream {
             running: false,
             asked: false,
             discontinuity: false,
+            least: None,
             units: Units::new(info.codec),
             pace: Pace::default(),
             callback: None,
@@ -220,6 +227,15 @@ impl State {
         last.into_iter().for_each(|event| self.event(event));
     }
 
+    /// Frames of another encoder are next, from a key frame on.
+    #[cfg(feature = "relay")]
+    pub(super) fn begin_anew(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        (stream.running, stream.asked) = (false, false);
+        stream.least = stream.units.last().map(|last| last + NEXT);
+        stream.units.begin();
+    }
+
     pub(super) fn push(
         &mut self,
         index: usize,
@@ -236,6 +252,7 @@ impl State {
             return Err(PushError::TimeJumped { pts });
         }
         let stream = &mut self.streams[index];
+        let pts = stream.least.filter(|_| key).map_or(pts, |least| pts.max(least));
         let (data, key, format) = match stream.units.check(data, key, pts)? {
             Unit::ParameterSets => return Ok(Pushed::ParameterSets),
             Unit::Frame { data, key, format } => (data, key, format),
@@ -266,7 +283,7 @@ impl State {
         let Times { captured, encoding } = times;
         let pts = self.time(pts, captured);
         let stream = &mut self.streams[index];
-        (stream.running, stream.asked) = (true, false);
+        (stream.running, stream.asked, stream.least) = (true, false, None);
         let discontinuity = std::mem::take(&mut stream.discontinuity);
         let Stream { info: StreamInfo { id, codec, .. }, .. } = *stream;
         let duration = Duration::ZERO;

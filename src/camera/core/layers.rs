@@ -1,0 +1,227 @@
+//! The encodings of a publisher's video (simulcast): which is better, what each takes, and which come now.
+//!
+//! An offer lists them in any order, so they are ranked by the sizes in their key frames. Each rank is a stream of the
+//! source. A browser begins with the smallest encoding, and adds others as its network allows; so ranks change, and the
+//! stream of a rank goes on with another encoding, at a key frame.
+
+use std::time::{Duration, Instant};
+
+use crate::camera::demand::Rate;
+use crate::media::frame::sps::Sps;
+use crate::media::{Codec, Frame, VIDEO_H264_LAYERS};
+
+/// As many as a session receives.
+pub(in crate::camera) const LAYERS: usize = VIDEO_H264_LAYERS.len();
+/// Bitrates are measured for so long: some key frames of a browser are an exception then.
+const MEASURED: Duration = Duration::from_secs(1);
+/// An encoding of which nothing came for so long is not sent any more. One of a slow screen share has five frames a second.
+const SILENT: Duration = Duration::from_secs(2);
+/// A measured bitrate counts as much as this many that were known before.
+const BEFORE: u64 = 3;
+
+/// One encoding.
+#[derive(Clone, Copy, Debug, Default)]
+struct Layer {
+    pixels: Option<u64>,
+    heard: Option<Instant>,
+    /// In this measurement, and when it began.
+    bytes: u64,
+    since: Option<Instant>,
+    bps: Option<u64>,
+    is_silent: bool,
+}
+
+/// Where a frame belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// 0 is the best encoding.
+    pub(super) rank: usize,
+    /// Whether some encodings have another rank with this frame.
+    pub(super) moved: bool,
+}
+
+/// All encodings of one publisher.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    all: [Layer; LAYERS],
+    /// The number of the encoding of each rank.
+    ranks: Vec<usize>,
+    measured: Option<Instant>,
+}
+
+impl Layers {
+    /// Takes a frame of an encoding. `None` before its first key frame.
+    pub(super) fn handle_frame(&mut self, number: usize, frame: &Frame, now: Instant) -> Option<Place> {
+        let layer = self.all.get_mut(number)?;
+        (layer.heard, layer.is_silent) = (Some(now), false);
+        if layer.since.is_some() {
+            layer.bytes += frame.data.len() as u64;
+        } else {
+            // This one is of the time before.
+            layer.since = Some(now);
+        }
+        let mut moved = false;
+        if frame.key {
+            let pixels = Some(pixels(frame).unwrap_or(0));
+            if std::mem::replace(&mut layer.pixels, pixels) != pixels {
+                moved = self.rank();
+            }
+        }
+        let rank = self.ranks.iter().position(|other| *other == number)?;
+        Some(Place { rank, moved })
+    }
+
+    /// Ranks the encodings anew. Returns whether that is another order.
+    fn rank(&mut self) -> bool {
+        let known = |number: &usize| self.all[*number].pixels.is_some();
+        let mut ranks: Vec<usize> = (0..LAYERS).filter(known).collect();
+        // Of equal ones, the first that was offered is preferred.
+        ranks.sort_by_key(|number| std::cmp::Reverse(self.all[*number].pixels));
+        let before = std::mem::replace(&mut self.ranks, ranks);
+        before != self.ranks
+    }
+
+    /// The number of the encoding of a rank.
+    pub(super) fn number(&self, rank: usize) -> Option<usize> {
+        self.ranks.get(rank).copied()
+    }
+
+    /// Whether there are several.
+    pub(super) fn are_several(&self) -> bool {
+        self.ranks.len() > 1
+    }
+
+    /// Measures. Returns whether something may have changed.
+    pub(super) fn measure(&mut self, now: Instant) -> bool {
+        let passed = |at: Instant| now.saturating_duration_since(at);
+        if passed(*self.measured.get_or_insert(now)) < MEASURED {
+            return false;
+        }
+        self.measured = Some(now);
+        for layer in &mut self.all {
+            layer.is_silent = layer.heard.is_some_and(|at| passed(at) >= SILENT);
+            if layer.is_silent {
+                (layer.bytes, layer.since, layer.bps) = (0, None, None);
+            }
+            // One that began in the middle is measured the next time.
+            let Some(took) = layer.since.map(passed).filter(|took| *took >= MEASURED / 2) else { continue };
+            let bits = std::mem::take(&mut layer.bytes) * 8;
+            let bps = bits * 1000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+            layer.bps = Some(layer.bps.map_or(bps, |before| (before * BEFORE + bps) / (BEFORE + 1)));
+            layer.since = Some(now);
+        }
+        true
+    }
+
+    /// The bitrate of each rank: what it is asked for where it is the only one, or not measured yet.
+    pub(super) fn rates(&self) -> [Rate; LAYERS] {
+        std::array::from_fn(|rank| {
+            let layer = self.number(rank).map(|number| self.all[number]);
+            match layer.filter(|_| self.are_several()) {
+                Some(Layer { is_silent: true, .. }) => Rate::Silent,
+                Some(Layer { bps: Some(bps), .. }) => Rate::Measured(u32::try_from(bps).unwrap_or(u32::MAX)),
+                None if rank > 0 => Rate::Silent,
+                _ => Rate::Own,
+            }
+        })
+    }
+}
+
+/// The size of a key frame, in pixels.
+fn pixels(frame: &Frame) -> Option<u64> {
+    let (width, height) = match frame.codec {
+        Codec::H264 => Sps::find(&frame.data).map(|sps| (sps.width, sps.height))?,
+        // RFC 6386, 9.1: 14 bits each, behind the tag and a start code.
+        _ => {
+            let &[_, _, _, 0x9d, 0x01, 0x2a, w, wide, h, high] = frame.data.first_chunk()? else {
+                return None;
+            };
+            let length = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+            (length(w, wide), length(h, high))
+        }
+    };
+    Some(u64::from(width) * u64::from(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::VIDEO_VP8_LAYERS;
+
+    /// A frame of VP8 of a width, and half that height.
+    fn frame(width: u16, key: bool, bytes: usize) -> Frame {
+        let [w, wide] = width.to_le_bytes();
+        let [h, high] = (width / 2).to_le_bytes();
+        let mut data = vec![u8::from(!key), 0, 0, 0x9d, 0x01, 0x2a, w, wide, h, high];
+        data.resize(bytes, 0xab);
+        Frame {
+            stream: VIDEO_VP8_LAYERS[0],
+            codec: Codec::Vp8,
+            key,
+            captured: Instant::now(),
+            pts: Duration::ZERO,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            encoding: None,
+            data: data.into(),
+        }
+    }
+
+    #[test]
+    fn the_largest_is_the_best_in_whichever_order_they_come() {
+        let now = Instant::now();
+        let mut layers = Layers::default();
+        let mut take = |number, width, key| {
+            let place = layers.handle_frame(number, &frame(width, key, 100), now);
+            place.map(|place| (place.rank, place.moved))
+        };
+        assert_eq!(take(0, 320, false), None, "its size is not known yet");
+        assert_eq!(take(0, 320, true), Some((0, true)));
+        assert_eq!(take(0, 320, false), Some((0, false)));
+        assert_eq!(take(1, 640, true), Some((0, true)));
+        assert_eq!(take(0, 320, true), Some((1, false)));
+        assert_eq!(take(2, 1280, true), Some((0, true)));
+        assert_eq!(take(1, 640, false), Some((1, false)));
+        assert_eq!(take(0, 320, false), Some((2, false)));
+        // All become smaller, one after the other.
+        assert_eq!(take(2, 480, true), Some((1, true)));
+        assert_eq!(take(1, 240, true), Some((2, true)));
+        assert_eq!(take(0, 120, true), Some((2, true)));
+        assert_eq!(layers.number(0), Some(2));
+        assert_eq!(layers.number(3), None);
+    }
+
+    #[test]
+    fn bitrates_are_measured_and_what_does_not_come_is_silent() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut layers = Layers::default();
+        assert_eq!(layers.rates(), [Rate::Own, Rate::Silent, Rate::Silent]);
+        layers.handle_frame(1, &frame(320, true, 1000), at(0));
+        assert_eq!(layers.rates(), [Rate::Own, Rate::Silent, Rate::Silent], "a single one");
+        layers.handle_frame(0, &frame(640, true, 1000), at(0));
+        assert!(!layers.measure(at(0)), "a measurement begins");
+        assert_eq!(layers.rates(), [Rate::Own, Rate::Own, Rate::Silent], "nothing is measured");
+        for n in 0..100 {
+            layers.handle_frame(0, &frame(640, false, 5000), at(n * 10));
+            layers.handle_frame(1, &frame(320, false, 1000), at(n * 10));
+        }
+        assert!(layers.measure(at(1000)) && !layers.measure(at(1500)));
+        let rates = |best, small| [Rate::Measured(best), Rate::Measured(small), Rate::Silent];
+        assert_eq!(layers.rates(), rates(4_000_000, 800_000));
+        // The best one pauses.
+        for n in 100..350 {
+            layers.handle_frame(1, &frame(320, false, 1000), at(n * 10));
+            layers.measure(at(n * 10));
+        }
+        let [best, small, _] = layers.rates();
+        assert_eq!(best, Rate::Silent);
+        assert!(matches!(small, Rate::Measured(bps) if bps.abs_diff(800_000) < 10_000), "{small:?}");
+        // It is back, at the bitrate that it has now.
+        for n in 350..450 {
+            layers.handle_frame(0, &frame(640, false, 2500), at(n * 10));
+        }
+        layers.measure(at(4500));
+        assert!(matches!(layers.rates()[0], Rate::Measured(bps) if bps.abs_diff(2_000_000) < 100_000));
+    }
+}
