@@ -125,7 +125,7 @@ impl CameraCore {
             self.begin_publishing(call, now);
         }
         let current = self.publishers.as_mut().filter(|publishers| publishers.current == Some(call));
-        let Some(publishers) = current else { return None };
+        let publishers = current?;
         let Some(number) = number else {
             self.out.push_back(Output::Publish(Order::Frame(frame, 0)));
             return None;
