@@ -1,13 +1,13 @@
-// Call signalling, many calls, caller and callee; descriptions are opaque to it.
+// Call signalling for any number of calls, as caller and callee. Session descriptions are opaque to it.
 //
 //   invite() → ringing ─accept→ connecting ─connected()→ active → ended
 //   call:init → incoming ─accept()→ connecting …
 //
-// An offer given to invite() goes with the init. A callee that takes it says so in its accept, and its answer follows;
-// one that does not gets it as ever, when `accepted` comes.
+// An offer passed to invite() is sent in the init. A callee that uses it sets `offer` in its accept and then sends its
+// answer; any other callee gets an offer after `accepted`, as usual.
 //
-// Calls' events: incoming(call), ended(call). A call's: state(state), accepted (now offer),
-// description({ type, sdp }), candidate(init or null at their end), ended(call).
+// Events of Calls: incoming(call), ended(call). Events of a Call: state(state), accepted (time to offer),
+// description({ type, sdp }), candidate(init, or null for the end of candidates), ended(call).
 
 import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomId, userOf } from './events.js';
 
@@ -18,7 +18,7 @@ import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomI
  * @typedef {'idle' | 'ringing' | 'incoming' | 'connecting' | 'active' | 'ended'} CallState
  * @typedef {{ type: 'offer' | 'answer', sdp: string }} Description
  *
- * A candidate as RTCPeerConnection gives and takes it.
+ * A candidate in the format of RTCPeerConnection.
  * @typedef {{ candidate?: string, sdpMid?: string | null, sdpMLineIndex?: number | null }} Candidate
  *
  * @typedef {object} CallsEvents
@@ -27,27 +27,27 @@ import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomI
  *
  * @typedef {object} CallEvents
  * @property {[state: CallState]} state
- * @property {[]} accepted now offer
+ * @property {[]} accepted time to offer
  * @property {[description: Description]} description
- * @property {[candidate: Candidate | null]} candidate null is the end of them
+ * @property {[candidate: Candidate | null]} candidate null is the end of candidates
  * @property {[call: Call]} ended
  *
  * @typedef {object} CallsOptions
  * @property {(message: Message) => unknown} send
- * @property {() => string | null} address our own, which decides when two call each other
+ * @property {() => string | null} address our own; decides which call goes on when two peers call each other
  * @property {Partial<typeof LIMITS>} [limits]
  * @property {Clock} [clock]
  *
- * An init as it came.
+ * A received init.
  * @typedef {{ from: string, wire?: string, data: Record<string, any>, offer?: Description | null }} Init
  */
 
 export const LIMITS = {
-  calls: 1, // at once; others are answered busy
-  ring: 30000, // ms until an init that nobody answers ends
+  calls: 1, // at the same time; others are rejected as busy
+  ring: 30000, // ms until an unanswered call ends
   connect: 30000, // ms from the accept to connected media
-  resume: 30000, // ms without signalling that a connected call outlives
-  early: 256, // candidates kept before they can be used
+  resume: 30000, // ms that a connected call survives without signalling
+  early: 256, // candidates buffered until they can be used
 };
 
 /** @extends {Emitter<CallsEvents>} */
@@ -58,14 +58,14 @@ export class Calls extends Emitter {
   /** @param {CallsOptions} options */
   constructor(options) {
     super(['incoming', 'ended']);
-    const over = 'over a client it is Calls.over(client)';
+    const over = 'with a client, use Calls.over(client)';
     need(isObject(options), () => `Calls takes { send, address }, not ${kind(options)}; ${over}`);
     const { send, address, limits = {}, clock = realClock } = options;
     for (const [name, given] of Object.entries({ send, address })) {
       need(typeof given === 'function', () => `Calls takes { send, address }, both functions, and ${name} is ${kind(given)}; ${over}`);
     }
     const unknown = Object.keys(limits).find((key) => !Object.hasOwn(LIMITS, key));
-    need(unknown === undefined, () => `There is no limit "${unknown}"; there are ${Object.keys(LIMITS).join(', ')}`);
+    need(unknown === undefined, () => `There is no limit "${unknown}"; the limits are ${Object.keys(LIMITS).join(', ')}`);
     this.send = send;
     this.address = address;
     this.clock = clock;
@@ -73,7 +73,7 @@ export class Calls extends Emitter {
   }
 
   /**
-   * Calls over a client, wired to what it tells.
+   * Returns calls that are wired to a client's events.
    * @param {import('./client.js').Client} client
    * @param {Partial<CallsOptions>} [options]
    */
@@ -86,7 +86,7 @@ export class Calls extends Emitter {
     client.roster.on('removed', (peer, { lost }) => {
       if (lost || !calls.with(peer.address)) return;
       calls.peerOffline(peer.address);
-      // A server notices a lost connection late: the peer's user may be back already.
+      // A server notices a lost connection late: the user may already be back with a new session.
       for (const { address } of client.roster.of(peer.user)) calls.userOnline(address);
     });
     return calls;
@@ -97,15 +97,15 @@ export class Calls extends Emitter {
   with(remote) { return this.list().find((call) => call.isWith(remote)); }
 
   /**
-   * Calls `to`, a peer's address or a user. An `offer` saves a turn with a peer whose presence has `answers: 'all'`; it
-   * goes to an address alone, for a user may have many devices.
+   * Calls `to`, a peer's address or a user. An `offer` saves a round trip with a peer whose presence has
+   * `answers: 'all'`. It is only sent to an address, because a user may have many devices.
    * @param {string} to
-   * @param {Record<string, any>} [data] what is wanted
+   * @param {Record<string, any>} [data] the requested media
    * @param {{ offer?: Description | RTCSessionDescription | null }} [now]
    */
   invite(to, data = {}, { offer = null } = {}) {
     need(isText(to), () => `invite calls a peer's address or a user, not ${kind(to)}`);
-    need(isObject(data), () => `invite takes an object of what is wanted, not ${kind(data)}`);
+    need(isObject(data), () => `invite takes an object that describes the requested media, not ${kind(data)}`);
     need(offer === null || offerOf(offer), () => `an offer is { type: 'offer', sdp }, not ${kind(offer)}`);
     const id = randomId();
     const call = this.#add(new Call(this, { id, wire: id, remote: to, outgoing: true, data }), 'ringing');
@@ -114,11 +114,11 @@ export class Calls extends Emitter {
   }
 
   /**
-   * Takes a message that came; true when it was about calls.
+   * Handles a received message. Returns true if it was about calls.
    * @param {Frame} message
    */
   handle(message) {
-    need(isObject(message), () => `handle takes a message that came, not ${kind(message)}`);
+    need(isObject(message), () => `handle takes a received message, not ${kind(message)}`);
     const { subtype, from } = message;
     if (typeof subtype !== 'string' || !subtype.startsWith('call:') || typeof from !== 'string') return false;
     const wire = typeof message.call === 'string' && message.call ? message.call : undefined;
@@ -142,7 +142,7 @@ export class Calls extends Emitter {
     const known = this.list().find((call) => call.isWith(from));
     if (known && wire && known.wire === wire) return;
     if (known?.outgoing && known.state === 'ringing') {
-      // Both call: the greater address gives way.
+      // Both called each other: the call from the greater address is dropped.
       if (compareBytes(this.address() ?? '', from) < 0) {
         known.held = init;
         return;
@@ -155,7 +155,7 @@ export class Calls extends Emitter {
   }
 
   /**
-   * The caller whose init is held gave up.
+   * Drops a held init whose caller hung up.
    * @param {string} from
    * @param {string | undefined} wire
    */
@@ -166,7 +166,7 @@ export class Calls extends Emitter {
   }
 
   /**
-   * An init becomes an incoming call; `mutual` when we were calling its sender too.
+   * Turns an init into an incoming call; `mutual` if we were calling its sender, too.
    * @param {Init} init
    * @param {boolean} [mutual]
    */
@@ -202,7 +202,7 @@ export class Calls extends Emitter {
     if (wire === undefined) return this.list().reverse().find((call) => call.isWith(from))?.moved(from);
     const call = this.#calls.get(wire);
     if (!call) return undefined;
-    // Under a new address only what is connected goes on, and only for the same user.
+    // Only a connected call continues under a new address, and only for the same user.
     const back = call.state === 'active' && userOf(from) === userOf(call.remote);
     if (!call.isWith(from) && !back) return undefined;
     call.named = true;
@@ -217,7 +217,7 @@ export class Calls extends Emitter {
   }
 
   /**
-   * Who was gone is back, perhaps under a new address; or we are, and hear who is there.
+   * A peer is back, perhaps under a new address; or we are back, and learn who is online.
    * @param {string} address
    */
   peerOnline(address) {
@@ -227,8 +227,8 @@ export class Calls extends Emitter {
   }
 
   /**
-   * Another session of a user is online. A remote that never sent the call's id, as the published browser client, goes
-   * on with it: it cannot say which call it means.
+   * Another session of a user is online. If the remote never sent the call's id, as the published browser client does
+   * not, its call continues with this session, since that client cannot name the call.
    * @param {string} address
    */
   userOnline(address) {
@@ -244,20 +244,20 @@ export class Calls extends Emitter {
 }
 
 /**
- * One call; Calls makes them.
+ * One call, created by Calls.
  * @extends {Emitter<CallEvents>}
  */
 export class Call extends Emitter {
   #calls;
   /** @type {unknown} */
   #timer;
-  #described = false; // our description has left
-  /** @type {(Candidate | null)[]} their candidates, before their description */
+  #described = false; // our description was sent
+  /** @type {(Candidate | null)[]} the remote candidates that arrived before the remote description */
   #early = [];
-  /** @type {Record<string, unknown>[]} ours, before ours */
+  /** @type {Record<string, unknown>[]} our candidates, until our description is sent */
   #unsent = [];
   #remoteDescribed = false;
-  /** @type {Description | null} of the init */
+  /** @type {Description | null} from the init */
   #offer;
 
   /**
@@ -266,24 +266,24 @@ export class Call extends Emitter {
    */
   constructor(calls, { id, wire, remote, outgoing, data, mutual = false, offer = null }) {
     super(['state', 'accepted', 'description', 'candidate', 'ended']);
-    need(calls instanceof Calls, () => 'Calls makes calls, by invite() or its event "incoming"');
+    need(calls instanceof Calls, () => 'Only Calls makes calls: use its invite() or its event "incoming"');
     this.#calls = calls;
     this.#offer = offer;
     this.id = id;
-    this.wire = wire; // the id on the wire, where the other side has one
+    this.wire = wire; // the id on the wire, if the other side has one
     this.named = !outgoing && wire !== undefined; // the other side has sent it
-    this.remote = remote; // the address of the other side, or the user we call
+    this.remote = remote; // the other side's address, or the user we call
     this.outgoing = outgoing;
     this.data = data; // of call:init
     this.mutual = mutual; // both called each other
     /** @type {CallState} */
     this.state = 'idle';
-    this.gone = false; // signalling is lost, and media may go on
+    this.gone = false; // signalling is lost; media may continue
     /** @type {Init | null} */
-    this.held = null; // the other's own init, while ours is not decided
+    this.held = null; // the other side's init, until ours is decided
     /** @type {string | null} */
-    this.reason = null; // a code, once it has ended
-    this.message = ''; // the other side's words beside it
+    this.reason = null; // a code, once the call has ended
+    this.message = ''; // the other side's text for that code
     this.endedByRemote = false;
   }
 
@@ -295,7 +295,7 @@ export class Call extends Emitter {
     if (offer) this.#description(offer);
   }
 
-  /** `reason` is a code of the protocol's list, as in hangup(). */
+  /** Rejects an incoming call. `reason` is a code of the protocol, as in hangup(). */
   reject(reason = 'declined') {
     need(isText(reason), () => `reject takes a code such as "busy", not ${kind(reason)}`);
     if (this.state !== 'incoming') return;
@@ -303,7 +303,7 @@ export class Call extends Emitter {
     this.finish(reason);
   }
 
-  /** `reason` is a code of the protocol's list. */
+  /** Ends the call. `reason` is a code of the protocol. */
   hangup(reason = 'ended') {
     need(isText(reason), () => `hangup takes a code such as "ended", not ${kind(reason)}`);
     if (this.state === 'incoming') return this.reject();
@@ -313,7 +313,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * Sends our offer or answer, and then the candidates that waited for it.
+   * Sends our offer or answer, then the candidates that were waiting for it.
    * @param {Description | RTCSessionDescription} description
    */
   describe(description) {
@@ -326,7 +326,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * Sends one of our candidates; null ends them.
+   * Sends one of our candidates; null is the end of candidates.
    * @param {Candidate | null} candidate
    */
   addCandidate(candidate) {
@@ -350,7 +350,7 @@ export class Call extends Emitter {
   // ── For Calls ──
 
   /**
-   * Asks the remote, with our offer if there is one.
+   * Sends the init, with our offer if there is one.
    * @param {Description | null} offer
    */
   init(offer) {
@@ -360,7 +360,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * What the remote says. What does not fit the state is passed over.
+   * Handles a message from the remote. Ignores what does not fit the state.
    * @param {string} verb
    * @param {Record<string, any>} data
    */
@@ -369,7 +369,7 @@ export class Call extends Emitter {
     if (verb === 'accept' && this.state === 'ringing') {
       this.held = null;
       this.enter('connecting');
-      // One that took the offer of the init answers it now.
+      // A callee that uses the init's offer answers it now.
       if (!this.#offer || data.offer !== true) this.emit('accepted');
     } else if (verb === 'reject' && this.outgoing) {
       const { held } = this;
@@ -400,7 +400,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * The remote is heard of at this address.
+   * The remote is at this address now.
    * @param {string} address
    */
   moved(address) {
@@ -412,7 +412,7 @@ export class Call extends Emitter {
     return this;
   }
 
-  /** Signalling is gone, theirs or ours: connected media may outlive it for a while. */
+  /** Signalling is lost on either side; connected media may continue for a while. */
   unreachable({ remote = false } = {}) {
     if (this.state !== 'active') return this.finish('offline', { remote });
     if (this.gone) return;
@@ -420,7 +420,7 @@ export class Call extends Emitter {
     this.#wait(this.#calls.limits.resume, () => this.finish('offline', { remote }));
   }
 
-  /** Lets the remote know where we are now: an end of candidates says nothing but the call's id. */
+  /** Sends our new address to the remote, in an end of candidates: it carries nothing but the call's id. */
   greet() {
     this.tell('candidate', { candidate: '', sdpMid: '0', sdpMLineIndex: 0 });
   }
@@ -445,7 +445,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * `message`: the other side's words beside the code.
+   * `message`: the other side's text for the code.
    * @param {string} reason
    */
   finish(reason, { remote = false, message = '' } = {}) {
@@ -469,14 +469,14 @@ export class Call extends Emitter {
 }
 
 /**
- * An offer, if it is one: what else an init has by that name is the application's.
+ * Returns the offer, if it is one: any other value of that name in an init belongs to the application.
  * @param {any} offer
  * @returns {Description | null}
  */
 const offerOf = (offer) => (offer?.type === 'offer' && isText(offer.sdp) ? { type: 'offer', sdp: offer.sdp } : null);
 
 /**
- * The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not.
+ * Compares addresses by their UTF-8 bytes; JavaScript's `<` compares UTF-16 code units.
  * @param {string} a
  * @param {string} b
  */
@@ -487,8 +487,8 @@ export function compareBytes(a, b) {
 }
 
 /**
- * A candidate as RTCPeerConnection takes it; null is the end of them.
- * @param {Candidate & { candidate: string }} data as it came
+ * Converts a candidate for RTCPeerConnection; null is the end of candidates.
+ * @param {Candidate & { candidate: string }} data as received
  * @returns {Candidate | null}
  */
 export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
@@ -504,7 +504,7 @@ export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
 
 /** @type {(data: Record<string, any>, otherwise: string) => string} */
 const codeOf = ({ reason }, otherwise) => {
-  // The published browser client ends a call so.
+  // The published browser client ends a call with this code.
   if (reason === 'hangup') return 'ended';
   return typeof reason === 'string' && reason ? reason.slice(0, 64) : otherwise;
 };

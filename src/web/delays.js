@@ -1,32 +1,31 @@
-// Where the time of a frame goes, from its capture to the screen.
+// Measures the delays of a frame between its capture and the screen.
 //
 //   capture ── camera ──▶ sent ── network ──▶ received ── jitter buffer ──▶ ── decoding ──▶ ── screen ──▶ shown
 //
-// A camera that is asked to sends with its frames when they were captured, by its own clock. How far that clock is from
-// ours follows from its sender reports: when each says that it left, when it came, and half the round trip. Network, jitter
-// buffer, decoding and screen are measured here; what is missing to the whole is the camera's: capturing, encoding,
-// waiting for its turn.
+// On request, a camera sends the capture time of its frames, by its own clock. The offset between that clock and ours
+// follows from its sender reports: send time, arrival time, and half the round trip. Network, jitter buffer, decoding
+// and screen are measured here; the rest of the total is spent in the camera: capture, encoding, queue.
 
-/** How the name of the RTP header extension with the time of capture ends, which browsers know and do not ask for by themselves. */
+/** The end of the URI of the header extension for the capture time; browsers do not offer it by default. */
 const CAPTURE_TIME = '/rtp-hdrext/abs-capture-time';
-/** From 1900, where NTP's time starts, to 1970, in ms. */
+/** From 1900, the NTP epoch, to 1970, in ms. */
 const NTP_TO_UNIX = 2_208_988_800_000;
-/** Sender reports of which the least delayed counts; they come once a second, and clocks drift little in so long. */
+/** Sender reports to choose the least delayed one from. They arrive once a second; clocks drift little in 20 s. */
 const REPORTS = 20;
-/** Each frame counts so much in the averages: they follow within a second or two. */
+/** The weight of one frame in the averages, which follow within a second or two. */
 const WEIGHT = 1 / 16;
 
 /**
  * Averages in ms; `camera` is not below 0.
  * @typedef {{ total: number, camera: number, network: number, buffer: number, decoding: number, screen: number }} Parts
  *
- * What the browser measured, in ms; null where it does not tell.
+ * What the browser measured, in ms; null if unknown.
  * @typedef {{ rtt: number | null, buffer: number | null, decoding: number | null }} Measured
  */
 
 /**
- * Asks for the time of capture with frames, where the browser can.
- * @param {Iterable<RTCRtpTransceiver>} transceivers before the description is made
+ * Requests the capture time of frames, if the browser supports that.
+ * @param {Iterable<RTCRtpTransceiver>} transceivers before the description is created
  */
 export function askCaptureTime(transceivers) {
   for (const each of transceivers) {
@@ -35,12 +34,12 @@ export function askCaptureTime(transceivers) {
       const all = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
       for (const extension of all) if (extension.uri.endsWith(CAPTURE_TIME)) extension.direction = 'sendrecv';
       transceiver.setHeaderExtensionsToNegotiate?.(all);
-    } catch { /* without it the whole is not known */ }
+    } catch { /* without it the total stays unknown */ }
   }
 }
 
 /**
- * When the frame that is shown was captured, by the camera's clock: ms since 1970, or null.
+ * Returns when the shown frame was captured, by the camera's clock: ms since 1970, or null.
  * @param {Iterable<RTCRtpReceiver>} receivers
  * @param {number | undefined} rtpTimestamp of the frame
  */
@@ -63,7 +62,8 @@ export class Delays {
   #screen = null;
 
   /**
-   * A sender report: when it left by the camera's clock and came by ours, in ms since 1970, and the round trip.
+   * Takes a sender report: when it was sent by the camera's clock and received by ours, in ms since 1970, and the round
+   * trip.
    * @param {{ sent: number, came: number, rtt: number | null }} report
    */
   report({ sent, came, rtt }) {
@@ -72,11 +72,11 @@ export class Delays {
     if (this.#reports.length > REPORTS) this.#reports.shift();
   }
 
-  /** What our clock shows more than the camera's, in ms; null before a report. */
+  /** How far our clock is ahead of the camera's, in ms; null before the first report. */
   get ahead() { return this.#reports.length ? Math.min(...this.#reports.map(({ ahead }) => ahead)) : null; }
 
   /**
-   * A frame that is shown: when it was captured by the camera's clock, was decoded and is on the screen by ours.
+   * Takes a shown frame: its capture time by the camera's clock, its decode and display times by ours.
    * @param {{ captured: number | null, decoded: number, shown: number }} frame
    */
   frame({ captured, decoded, shown }) {
@@ -88,7 +88,7 @@ export class Delays {
 
   /**
    * @param {Measured} measured
-   * @returns {Parts | null} null as long as something is unknown
+   * @returns {Parts | null} null while a part is unknown
    */
   parts({ rtt, buffer, decoding }) {
     if (this.#total === null || this.#screen === null || rtt === null || buffer === null || decoding === null) return null;

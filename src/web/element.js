@@ -30,11 +30,11 @@ import { PAGE, notice } from './words.js';
 /**
  * @typedef {{ site: Site, client: Client, watcher: Watcher, end: () => void }} Life
  *
- * What stands over the picture, and the event that it is.
+ * The notice over the picture, and its event.
  * @typedef {{ title: string, more?: string, kind: string, retry?: string, name?: string, code?: string | null }} Now
  */
 
-/** Adopted, not inline: pages with a strict Content-Security-Policy take it. */
+/** An adopted style sheet works on pages with a strict Content-Security-Policy; an inline one does not. */
 const STYLE = `
 :host { display: inline-block; position: relative; width: 640px; max-width: 100%; aspect-ratio: 16 / 9; overflow: hidden;
   background: #0d0f0e; color: #eceee9; font: 16px/1.4 system-ui, sans-serif; }
@@ -53,10 +53,10 @@ button:hover { border-color: #eceee9; }
 button:focus-visible { outline: 2px solid #f2b544; outline-offset: 2px; }
 `;
 
-/** What ends a call without anything being wrong. */
+/** The codes of calls that ended without an error. */
 const DONE = ['ended', 'replaced'];
 
-/** A page that is rendered on a server imports this, too, and finds no elements there. */
+/** Server-side rendering imports this module, too, and has no HTMLElement. */
 const Element = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
 
 export class SympleCamera extends Element {
@@ -64,19 +64,19 @@ export class SympleCamera extends Element {
 
   #internals = this.attachInternals?.();
   #parts; // of the shadow tree
-  /** @type {Life | null} from the load to the unload */
+  /** @type {Life | null} from #load to #unload */
   #life = null;
   /** @type {RTCIceServer[]} */
   #ice = [];
-  /** @type {import('./words.js').Server} what is known of a server that does not let us in */
+  /** @type {import('./words.js').Server} what is known about a server that does not admit us */
   #server = {};
-  /** @type {string | null} why it wants a token: its words */
+  /** @type {string | null} the server's message when it requires a token */
   #denied = null;
   /** @type {string | null} what is wrong with `src` */
   #wrong = null;
-  #stopped = false; // a person stopped it
+  #stopped = false; // by a person
   #loading = false;
-  #told = ''; // the last event, so that each is told once
+  #told = ''; // the last event, so that each is dispatched once
 
   constructor() {
     super();
@@ -135,21 +135,21 @@ export class SympleCamera extends Element {
 
   connectedCallback() { this.#reload(); }
   disconnectedCallback() { this.#unload(); }
-  /** Moved within its page, by moveBefore(): nothing ends. */
+  /** Moved within its page by moveBefore(): the call goes on. */
   connectedMoveCallback() {}
 
   // ── For the page ──
 
-  /** What it does: none, calling, playing or stalled. */
+  /** The state of the call: none, calling, playing or stalled. */
   get state() { return this.#life?.watcher.state.phase ?? 'none'; }
 
   /**
-   * The `<video>` that shows it.
+   * The `<video>` that shows the camera.
    * @returns {HTMLVideoElement}
    */
   get video() { return this.#parts.video; }
 
-  /** Plays again: after stop(), or at once what would be tried again later or not at all. */
+  /** Plays again after stop(), or retries at once instead of later or never. */
   play() {
     const life = this.#stopped || this.#denied !== null ? null : this.#life;
     this.#stopped = false;
@@ -158,7 +158,7 @@ export class SympleCamera extends Element {
     life.watcher.again();
   }
 
-  /** Ends the call and the connection; play() begins anew. */
+  /** Ends the call and the connection; play() starts them again. */
   stop() {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -166,7 +166,7 @@ export class SympleCamera extends Element {
     this.#tell('ended', 'ended', 'Stopped');
   }
 
-  /** The picture as a PNG, in the size it came; rejected while there is none. */
+  /** Resolves to the picture as a PNG, in the size it was received; rejects while there is none. */
   async snapshot() {
     const current = this.#life?.watcher.current;
     if (!current) throw new Error('No picture yet');
@@ -175,7 +175,7 @@ export class SympleCamera extends Element {
 
   // ── Its life ──
 
-  /** Once, however many attributes are set in one go. */
+  /** Reloads once, even if many attributes are set in one go. */
   #reload() {
     if (this.#loading) return;
     this.#loading = true;
@@ -241,7 +241,7 @@ export class SympleCamera extends Element {
     try {
       client.connect();
     } catch (error) {
-      // The browser allows no such socket here: one without TLS in a page from https.
+      // The browser refuses the socket: one without TLS on a page from https.
       this.#unload();
       this.#wrong = /** @type {Error} */ (error).message;
       this.#paint();
@@ -249,14 +249,14 @@ export class SympleCamera extends Element {
   }
 
   /**
-   * Asks the server for what its pages are told; later too, for it may not have been there yet.
+   * Fetches the server's configuration for pages; also after each welcome, as the server may not have been up before.
    * @param {Life} life
    */
   async #configure(life) {
     const config = await life.site.config(this.token);
     if (this.#life !== life || !config) return null;
     this.#ice = config.iceServers ?? [];
-    // A camera's own server puts us there; another lets us join.
+    // A camera's own server puts us into its room; on any other server we join it.
     const { client } = life;
     if (config.room && client.online && !client.joined.has(config.room)) client.join(config.room).catch(() => {});
     else if (config.room) client.rooms.add(config.room);
@@ -280,18 +280,18 @@ export class SympleCamera extends Element {
     this.#paint();
   }
 
-  // ── What is shown, and told ──
+  // ── Display and events ──
 
   #sound() {
     this.video.muted = this.muted;
-    if (!this.muted) this.#life?.watcher.current?.player.play(); // and back to silence, where the browser allows no sound
+    if (!this.muted) this.#life?.watcher.current?.player.play(); // mutes again if the browser allows no sound
     this.#paint();
   }
 
   #full() {
     if (document.fullscreenElement) document.exitFullscreen();
     else if (this.requestFullscreen) this.requestFullscreen().catch(() => {});
-    else /** @type {any} */ (this.video).webkitEnterFullscreen?.(); // iPhones know it for videos only
+    else /** @type {any} */ (this.video).webkitEnterFullscreen?.(); // iPhones support it for videos only
   }
 
   /** @returns {Now} */
@@ -333,7 +333,7 @@ export class SympleCamera extends Element {
     put(sound, this.muted ? 'Unmute' : 'Mute');
     const name = watcher?.state.peer?.name ?? (this.camera || 'Camera');
     video.setAttribute('aria-label', name);
-    // An aria-label of the page's own wins over this.
+    // An aria-label set by the page takes precedence.
     if (this.#internals) this.#internals.ariaLabel = name;
     if (now.name) this.#tell(now.name, now.code ?? null, [now.title, now.more].filter(Boolean).join('. '));
   }
@@ -347,13 +347,13 @@ export class SympleCamera extends Element {
     const told = `${name} ${code}`;
     if (told === this.#told) return;
     this.#told = told;
-    // Not in the middle of what made it: a listener may remove the element.
+    // Dispatched later, since a listener may remove the element.
     queueMicrotask(() => this.dispatchEvent(new CustomEvent(name, { detail: { code, message } })));
   }
 }
 
 /**
- * The event that a state of watching.js is, if it is one.
+ * Returns the event for a state of watching.js, if there is one.
  * @param {import('./watching.js').State} state
  * @param {import('./words.js').Server} server
  * @returns {{ name?: string, code?: string }}

@@ -1,20 +1,20 @@
-// What the other modules share: an event emitter, ids, the clock, and how wrong use is refused.
+// Shared by the other modules: an event emitter, ids, the clock, and checks of arguments.
 
 /**
- * Calls those who asked for an event.
- * @template {Record<keyof Events, unknown[]>} Events what each event's handlers are given
+ * Calls the handlers of events.
+ * @template {Record<keyof Events, unknown[]>} Events the arguments of each event's handlers
  */
 export class Emitter {
   /** @type {Map<keyof Events, Set<(...args: any[]) => void>>} */
   #handlers;
 
-  /** @param {readonly (keyof Events)[]} events the names there are; any other is a mistake */
+  /** @param {readonly (keyof Events)[]} events the names of all events; on() refuses any other */
   constructor(events) {
     this.#handlers = new Map(events.map((name) => [name, new Set()]));
   }
 
   /**
-   * Calls `handler` for every `name` event; returns a function that ends it.
+   * Calls `handler` for every `name` event. Returns a function that removes the handler.
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(...args: Events[Name]) => void} handler
@@ -22,7 +22,7 @@ export class Emitter {
    */
   on(name, handler) {
     const handlers = this.#handlers.get(name);
-    need(handlers, () => `${this.constructor.name} has no event "${String(name)}"; there are ${[...this.#handlers.keys()].join(', ')}`);
+    need(handlers, () => `${this.constructor.name} has no event "${String(name)}"; its events are ${[...this.#handlers.keys()].join(', ')}`);
     need(typeof handler === 'function', () => `The handler of "${String(name)}" must be a function, not ${kind(handler)}`);
     handlers.add(handler);
     return () => void handlers.delete(handler);
@@ -38,7 +38,7 @@ export class Emitter {
       try {
         handler(...args);
       } catch (error) {
-        // One listener's mistake is reported, and does not stop the others.
+        // An error in one handler is reported and does not stop the others.
         queueMicrotask(() => { throw error; });
       }
     }
@@ -46,7 +46,7 @@ export class Emitter {
 }
 
 /**
- * Time and chance, in milliseconds and from 0 to 1.
+ * Time in milliseconds, and random numbers from 0 to 1.
  * @typedef {object} Clock
  * @property {() => number} now
  * @property {(ms: number, run: () => void) => unknown} after
@@ -55,7 +55,7 @@ export class Emitter {
  */
 
 /**
- * The real clock; tests bring their own.
+ * The real clock; tests use their own.
  * @type {Clock}
  */
 export const clock = {
@@ -65,27 +65,27 @@ export const clock = {
   random: () => Math.random(),
 };
 
-/** 128 random bits. Not `crypto.randomUUID`, which pages over plain http do not have. */
+/** 128 random bits. `crypto.randomUUID` does not exist on pages over plain http. */
 export function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**
- * The user's part of an address: what stands before the first `|`.
+ * The user part of an address: everything before the first `|`.
  * @param {string} address
  */
 export const userOf = (address) => address.split('|', 1)[0];
 
 /**
- * An object, and neither an array nor null.
+ * Whether a value is an object, but neither an array nor null.
  * @param {unknown} value
  * @returns {value is Record<string, any>}
  */
 export const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
- * A string with something in it.
+ * Whether a value is a non-empty string.
  * @param {unknown} value
  * @returns {value is string}
  */
@@ -99,7 +99,7 @@ export const isText = (value) => typeof value === 'string' && value !== '';
 export const has = (value, ...names) => names.every((name) => typeof (/** @type {any} */ (value))?.[name] === 'function');
 
 /**
- * Refuses a wrong use, with a sentence that says what is right.
+ * Throws a TypeError that describes correct use, unless `right`.
  * @param {unknown} right
  * @param {() => string} words
  * @returns {asserts right}
@@ -109,7 +109,7 @@ export function need(right, words) {
 }
 
 /**
- * What a value is, in a sentence.
+ * Describes a value for an error message.
  * @param {unknown} value
  */
 export function kind(value) {

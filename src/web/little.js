@@ -1,24 +1,24 @@
-// Whether a picture is shown so small that the small rendition of it does: a pure function of sizes and time.
+// Decides whether a picture is shown so small that the small rendition is enough: a pure function of sizes and time.
 //
-// The small rendition has half the width and height, and at most half the frame rate; so a picture has to be shown well
-// below its size before fewer pixels, and fewer frames, are hardly missed.
+// The small rendition has half the width and height, and at most half the frame rate. A picture must be well below its own
+// size before that is hardly noticed.
 
-/** Shown at up to this part of its width, a picture is little: two thirds of what the small rendition has. */
+/** A picture shown at up to this fraction of its width is little: two thirds of the small rendition's width. */
 const LITTLE = 1 / 3;
-/** Shown at this part and above, it is not: the small rendition would be stretched. */
+/** From this fraction on it is not: the small rendition would be stretched. */
 const LARGE = 1 / 2;
-/** It has to be little for so many ms: who drags the edge of a window, or looks elsewhere for a moment, is not served anew. */
+/** How long a picture must be little, in ms, so that resizing a window or a short glance elsewhere changes nothing. */
 const LASTS = 3000;
 
 /**
- * `full` is the widest that the call's picture came, `since` when it was first seen to be little.
+ * `full` is the greatest width received in this call, `since` the time at which the picture became little.
  * @typedef {Readonly<{ little: boolean, full: number, since: number | null }>} State
  *
- * What is seen: the picture's width as it came, and as it is shown, in pixels of the screen.
+ * The picture's width as received and as shown, in screen pixels.
  * @typedef {{ came: number, shown: number, now: number }} Seen
  */
 
-/** A call begins. @type {State} */
+/** The state at the start of a call. @type {State} */
 export const WHOLE = Object.freeze({ little: false, full: 0, since: null });
 
 /**
@@ -28,7 +28,7 @@ export const WHOLE = Object.freeze({ little: false, full: 0, since: null });
  */
 export function look({ little, full: before, since }, { came, shown, now }) {
   const full = Math.max(before, came);
-  if (!full || !shown) return { little, full, since: null }; // nothing is shown, which says nothing
+  if (!full || !shown) return { little, full, since: null }; // without a picture there is nothing to decide
   if (little) return { little: shown < full * LARGE, full, since: null };
   if (shown > full * LITTLE) return { little, full, since: null };
   const from = since ?? now;
@@ -36,9 +36,9 @@ export function look({ little, full: before, since }, { came, shown, now }) {
 }
 
 /**
- * How wide a picture is in its element, in pixels of the screen: it keeps its proportions.
+ * The width of a picture in its element, in screen pixels; the picture keeps its proportions.
  * @param {{ clientWidth: number, clientHeight: number, videoWidth: number, videoHeight: number }} video
- * @param {number} ratio pixels of the screen in one of the page
+ * @param {number} ratio screen pixels per CSS pixel
  */
 export function width({ clientWidth, clientHeight, videoWidth, videoHeight }, ratio) {
   return videoHeight ? Math.min(clientWidth, (clientHeight * videoWidth) / videoHeight) * ratio : 0;

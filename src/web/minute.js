@@ -1,20 +1,20 @@
-// The last minute of a call, as lines: what was measured each second, by the browser and by the camera; and beside them
-// what is no line: the path, the encoder, where the time goes.
+// Charts of the last minute of a call, measured each second by the browser and by the camera. Next to them, as texts:
+// network path, encoder and delays.
 
 import { words as wayOf } from './route.js';
 import { $, ms, put } from './view.js';
 
-/** Seconds that are shown. */
+/** Seconds per chart. */
 export const SPAN = 60;
-/** The height of a chart in the units of its path; its width is SPAN. */
+/** The height of a chart in path units; its width is SPAN. */
 export const HEIGHT = 20;
 
 /**
- * Of one second; `camera` is what the camera knows of it, if it was asked.
+ * The statistics of one second; `camera` has the camera's own figures, if it was queried.
  * @typedef {import('./player.js').Stats & { camera?: import('./figures.js').Known | null }} Second
  */
 
-/** @type {Record<string, (now: Second, before: Second | undefined) => number | null | undefined>} by the id of their charts */
+/** @type {Record<string, (now: Second, before: Second | undefined) => number | null | undefined>} by the id of the chart */
 const SERIES = {
   'minute-bitrate': ({ bitrate }) => bitrate,
   'minute-fps': ({ fps }) => fps,
@@ -33,7 +33,7 @@ const UNITS = {
 };
 
 /**
- * Frames that a camera did not send between two of its figures; the wait for a first key frame is no drop.
+ * Returns the frames that a camera dropped between two of its figures. Waiting for the first key frame does not count.
  * @param {import('./figures.js').Known | null | undefined} now
  * @param {import('./figures.js').Known | null | undefined} before
  */
@@ -44,7 +44,7 @@ export function dropped(now, before) {
 }
 
 /**
- * What is no line, as texts by the id of their places; null where nothing is known.
+ * Returns the texts beside the charts by the id of their elements; null if unknown.
  * @param {Second | undefined} second
  * @returns {Record<string, string | null>}
  */
@@ -65,7 +65,7 @@ export function facts({ route, delays, camera } = /** @type {Second} */ ({})) {
 }
 
 /**
- * The path of an SVG for values of which the newest is at the right edge; where one is missing the line has a gap.
+ * Returns an SVG path for values, the newest at the right edge. A missing value leaves a gap in the line.
  * @param {readonly (number | null | undefined)[]} values
  * @returns {string}
  */
@@ -84,7 +84,7 @@ export function path(values) {
   }).join('');
 }
 
-/** What a chart shows, in words. @param {readonly (number | null | undefined)[]} values @param {(value: number) => string} unit */
+/** Describes a chart as text. @param {readonly (number | null | undefined)[]} values @param {(value: number) => string} unit */
 export function words(values, unit) {
   const known = values.filter((value) => value !== null && value !== undefined);
   return known.length ? `${unit(Math.min(...known))} to ${unit(Math.max(...known))}` : 'nothing measured';
@@ -100,13 +100,13 @@ export class Minute {
     if (this.#all.length > SPAN) this.#all.shift();
   }
 
-  /** Another call. */
+  /** Starts over for another call. */
   clear() { this.#all = []; }
 
-  /** Whether somebody looks. */
+  /** Whether the charts are open. */
   get open() { return $('minute').open; }
 
-  /** Draws what there is, where somebody looks. */
+  /** Draws the charts, if they are open. */
   draw() {
     if (!this.open) return;
     for (const [id, text] of Object.entries(facts(this.#all.at(-1)))) put($(id), text ?? '–');

@@ -1,33 +1,33 @@
-// What a person sends in a call: microphone, camera, screen. Each is taken, muted, exchanged and given back here.
+// What we send in a call with a person: microphone, camera, screen. Opens, mutes, replaces and releases them.
 //
-// Events: changed(); track(kind, track) when another track, or none, is sent from now on; said(words).
+// Events: changed(); track(kind, track) when a track is replaced, null for none; said(words), a message for the person.
 
 import { Emitter } from './events.js';
 
-/** What this browser asks for, from the best to what a call needs at least. */
+/** What to request from the browser, from the best to the minimum that a call needs. */
 const WISHES = [{ video: true, audio: true }, { audio: true }];
 
 export class Own extends Emitter {
   #devices;
-  #chosen = { audio: '', video: '' }; // ids of devices; empty: the browser's choice
+  #chosen = { audio: '', video: '' }; // ids of devices; empty for the browser's choice
   /** @type {MediaStreamTrack | null} the camera while the screen is shared */
   #camera = null;
 
   constructor({ devices = navigator.mediaDevices } = {}) {
     super(['changed', 'track', 'said']);
     this.#devices = devices;
-    /** @type {MediaStream | null} what is sent now; null without a call */
+    /** @type {MediaStream | null} what we send; null without a call */
     this.stream = null;
-    this.sharing = false; // the screen takes the camera's place
+    this.sharing = false; // the screen replaces the camera
   }
 
   get microphone() { return this.#of('audio'); }
-  /** What is seen of us: the camera, or the screen. */
+  /** Our video track: the camera, or the screen. */
   get picture() { return this.#of('video'); }
   get muted() { return !this.microphone?.enabled; }
   get canShare() { return Boolean(this.#devices.getDisplayMedia); }
 
-  /** Asks for camera and microphone, or the microphone alone; whether there is anything to send. */
+  /** Opens camera and microphone, or the microphone alone. Resolves to whether there is anything to send. */
   async take() {
     await this.#forget();
     for (const wish of WISHES) {
@@ -55,20 +55,20 @@ export class Own extends Emitter {
     this.emit('changed');
   }
 
-  /** Silence instead of the microphone's sound; the device stays open, so that it is back at once. */
+  /** Mutes or unmutes the microphone. The device stays open, so that unmuting takes no time. */
   mute(muted) {
     if (this.microphone) this.microphone.enabled = !muted;
     this.emit('changed');
   }
 
-  /** Turns the camera off, its light too, or on. */
+  /** Turns the camera on, or off together with its light. */
   async film(on) {
     if (!this.stream || this.sharing) return;
     if (on) await this.#open('video');
     else this.#put('video', null);
   }
 
-  /** Shows the screen, or a window of the person's choice, in place of the camera; or ends that. */
+  /** Starts or stops sharing the screen, or a window, instead of the camera. */
   async share(on) {
     if (!this.stream || on === this.sharing) return;
     if (!on) return this.#unshare();
@@ -76,7 +76,7 @@ export class Own extends Emitter {
     try {
       screen = await this.#devices.getDisplayMedia({ video: true });
     } catch ({ name, message }) {
-      // The person thought better of it, which needs no words.
+      // The person cancelled, which needs no message.
       if (name !== 'NotAllowedError') this.emit('said', `The screen cannot be shared: ${message}`);
       return;
     }
@@ -85,7 +85,7 @@ export class Own extends Emitter {
     this.#camera = this.picture;
     this.sharing = true;
     this.#put('video', track, { keep: true });
-    // The browser has a button of its own for it.
+    // The browser has its own button to stop sharing.
     track.addEventListener('ended', () => { if (this.picture === track) this.#unshare(); });
   }
 
@@ -96,7 +96,7 @@ export class Own extends Emitter {
     this.#put('video', camera);
   }
 
-  /** The devices there are, and the one in use of each kind: { audio, video } of [{ id, name, used }]. */
+  /** Lists the available devices and which are in use: { audio, video } of [{ id, name, used }]. */
   async list() {
     const all = await this.#devices.enumerateDevices();
     const of = (kind, track) => all.filter((it) => it.kind === `${kind}input` && it.deviceId).map(({ deviceId, label }, i) => (
@@ -104,7 +104,7 @@ export class Own extends Emitter {
     return { audio: of('audio', this.microphone), video: of('video', this.sharing ? this.#camera : this.picture) };
   }
 
-  /** Takes another microphone or camera, in this call and the next ones. */
+  /** Selects another microphone or camera, for this call and the next ones. */
   async use(kind, id) {
     this.#chosen[kind] = id;
     if (!this.stream) return;
@@ -115,7 +115,7 @@ export class Own extends Emitter {
     } else await this.#open(kind);
   }
 
-  /** A device that was chosen and is not there any more is no choice. */
+  /** Resets the choice of devices that no longer exist. */
   async #forget() {
     const ids = (await this.#devices.enumerateDevices()).map(({ deviceId }) => deviceId);
     for (const [kind, id] of Object.entries(this.#chosen)) if (!ids.includes(id)) this.#chosen[kind] = '';
@@ -159,7 +159,7 @@ export class Own extends Emitter {
     this.emit('changed');
   }
 
-  /** A device that is unplugged ends its track; what was sent ends with it. */
+  /** Stops sending a track that ended because its device was unplugged. */
   #follow(track) {
     track.addEventListener('ended', () => {
       if (this.#camera === track) this.#camera = null;

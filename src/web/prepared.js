@@ -1,11 +1,11 @@
-// A peer connection that receives, made and offered before anybody is called; preparing.js says when. It gathers
-// candidates meanwhile, so the offer has them.
+// A receive-only peer connection, created before a call together with its offer; preparing.js decides when. It gathers
+// candidates in the meantime, so that the offer contains them.
 
 import { askCaptureTime } from './delays.js';
 
-/** The video and the audio of a call that only receives. */
+/** Video and audio for a receive-only call. */
 export class Prepared {
-  /** @type {Promise<void>} when the offer is there */
+  /** @type {Promise<void>} resolves when the offer exists */
   done;
   #made = false;
 
@@ -15,10 +15,10 @@ export class Prepared {
     for (const kind of ['video', 'audio']) connection.addTransceiver(kind, { direction: 'recvonly' });
     askCaptureTime(connection.getTransceivers());
     this.done = connection.setLocalDescription().then(() => { this.#made = true; });
-    this.done.catch(() => {}); // whoever waits for it hears of it
+    this.done.catch(() => {}); // reported to those who await it
   }
 
-  /** The offer with the candidates so far; null before it is made. */
+  /** The offer with the candidates so far; null until it exists. */
   get offer() { return this.#made ? this.connection.localDescription : null; }
 
   close() { this.connection.close(); }

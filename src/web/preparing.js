@@ -1,19 +1,19 @@
-// When a peer connection is made ready before anybody is called: a pure function of state and event.
+// Decides when to prepare a peer connection for the next call: a pure function of state and event.
 //
-//            a call may begin       its offer is there
-//   none ─────────────────────▶ making ─────────────▶ ready ──▶ none: a call took it, or none may begin any more
+//            a call may start       the offer exists
+//   none ─────────────────────▶ making ─────────────▶ ready ──▶ none: a call took it, or no call may start now
 //    ▲                             │                    │
-//    │                             ▼ failed             │ ICE servers or network changed, FRESH is over:
-//    └──────── PAUSE ────────── failed                  ▼ closed, and another is made
+//    │                             ▼ failed             │ ICE servers or network changed, or FRESH is over:
+//    └──────── PAUSE ────────── failed                  ▼ closed and replaced
 //
-// `step(state, event, { now })` returns the next state and what is to be done: { drop: true } closes the one that there is,
-// { make: true } makes another. `due(state)` is when { type: 'time' } is to come. Which camera is called makes no
-// difference: a connection that receives is the same for all.
+// `step(state, event, { now })` returns the next state and the effects: { drop: true } closes the prepared connection,
+// { make: true } creates another. `due(state)` is when to send { type: 'time' }. A receive-only connection is the same
+// for all cameras, so it does not matter which one is called.
 
 import { kind, need } from './events.js';
 
 /**
- * `ice` stands for the ICE servers that it was made with, `since` for the last change of `phase`, in ms.
+ * `ice` identifies the ICE servers of the connection, `since` is the time of the last change of `phase`, in ms.
  * @typedef {Readonly<{ phase: 'none' | 'making' | 'ready' | 'failed', wanted: boolean, ice: string, since: number }>} State
  *
  * @typedef {{ type: 'need', wanted: boolean, ice: string }
@@ -25,9 +25,9 @@ import { kind, need } from './events.js';
 /** @type {State} */
 export const REST = Object.freeze({ phase: 'none', wanted: false, ice: '', since: 0 });
 
-/** Browsers refresh what a STUN server told them for two minutes on mobile networks; later its candidates may lead nowhere. */
+/** Browsers keep STUN mappings alive for two minutes on mobile networks; after that the candidates may be dead. */
 export const FRESH = 120_000;
-/** After one that could not be made. */
+/** The wait after a failure. */
 export const PAUSE = 30_000;
 
 /** @type {readonly Effect[]} */
@@ -47,13 +47,13 @@ const RENEW = Object.freeze([...DROP, ...MAKE]);
  */
 export function step(state, event, { now }) {
   const handler = /** @type {((state: State, event: any, now: number) => { state: State, effects: readonly Effect[] }) | undefined} */ (EVENTS[event?.type]);
-  need(handler, () => `preparing has no event ${event?.type}; there are ${Object.keys(EVENTS).join(', ')}`);
+  need(handler, () => `preparing has no event ${event?.type}; its events are ${Object.keys(EVENTS).join(', ')}`);
   need(Number.isFinite(now), () => `step needs { now } in milliseconds, not ${kind(now)}`);
   return handler(state, event, now);
 }
 
 /**
- * When time itself changes something, in ms; null: it does not.
+ * Returns when to send { type: 'time' }, in ms; null for never.
  * @param {State} state
  */
 export function due({ phase, wanted, since }) {
@@ -63,7 +63,7 @@ export function due({ phase, wanted, since }) {
 }
 
 /**
- * Whether there is one that fits these ICE servers, still fresh.
+ * Whether the prepared connection fits these ICE servers and is still fresh.
  * @param {State} state
  * @param {{ ice: string, now: number }} call
  */
@@ -76,7 +76,7 @@ const exists = ({ phase }) => phase === 'making' || phase === 'ready';
 const next = (state, effects = NOTHING) => ({ state, effects });
 
 /**
- * What there is, is of no use any more.
+ * Discards the prepared connection and replaces it if one is wanted.
  * @param {State} state
  * @param {number} now
  */
@@ -87,7 +87,7 @@ function renew(state, now) {
 
 /** @type {{ [Type in Event['type']]: (state: State, event: Extract<Event, { type: Type }>, now: number) => { state: State, effects: readonly Effect[] } }} */
 const EVENTS = {
-  /** Whether a call may begin, and with which ICE servers. */
+  /** Whether a call may start, and with which ICE servers. */
   need: (state, { wanted, ice }, now) => {
     const as = { ...state, wanted, ice };
     if (!wanted) return exists(state) ? renew(as, now) : next(as);
@@ -96,9 +96,9 @@ const EVENTS = {
   },
   made: (state, event, now) => next(state.phase === 'making' ? { ...state, phase: 'ready', since: now } : state),
   failed: (state, event, now) => (exists(state) ? next({ ...state, phase: 'failed', since: now }, DROP) : next(state)),
-  /** Addresses may be others now. */
+  /** Our addresses may have changed. */
   network: (state, event, now) => (state.phase === 'none' ? next(state) : renew(state, now)),
-  /** A call has it now. */
+  /** A call uses the connection now. */
   taken: (state, event, now) => next(exists(state) ? { ...state, phase: 'none', wanted: false, since: now } : state),
   time: (state, event, now) => {
     const at = due(state);

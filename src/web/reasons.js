@@ -1,17 +1,17 @@
-// Why a call ended: what each code means to the page. `code` is sent as `reason` in call:hangup and call:reject, the
-// text next to it as `message`; no decision depends on the text.
+// The codes of ended calls and what the page does about each. The code is sent as `reason` in call:hangup and
+// call:reject, its text as `message`; no decision depends on the text.
 
-/** When the page calls a camera again by itself. */
+/** When the page automatically calls a camera again. */
 export const AGAIN = Object.freeze({
-  now: 'now', // at once; if that does not help, as `soon`
+  now: 'now', // at once; if that fails, like `soon`
   back: 'back', // when the camera is online again
-  reopen: 'reopen', // a call reopens its source: after 5 s, doubling up to 60 s
+  reopen: 'reopen', // since a call reopens the source: after 5 s, doubling up to 60 s
   soon: 'soon', // after 2 s, then every 4 s
-  never: 'never', // a person decides
+  never: 'never', // until a person decides
 });
 
 /**
- * Who ended a call: the other side (`remote`), with its name, or we.
+ * Who ended a call: the other side (`remote`) or we. `name` is the other side's name.
  * @typedef {{ name: string, remote: boolean }} Who
  * @typedef {[title: string, advice: string]} Words
  * @typedef {(typeof AGAIN)[keyof typeof AGAIN]} When
@@ -25,7 +25,7 @@ export const AGAIN = Object.freeze({
 const title = (text, more = '') => ({ name, remote }) => [text(name, remote), typeof more === 'function' ? more(name) : more];
 
 /**
- * For each code: when to try again, and [title, advice] for people.
+ * For each code: when to call again, and [title, advice] for people.
  * @type {Record<string, [When, (who: Who) => Words]>}
  */
 const TABLE = {
@@ -48,7 +48,7 @@ const TABLE = {
 };
 
 /**
- * Unknown codes are tried again, like `busy`.
+ * Unknown codes call again, like `busy`.
  * @type {[When, (who: Who) => Words]}
  */
 const UNKNOWN = [AGAIN.soon, title((name) => `The call with ${name} ended`, 'Trying again shortly.')];
@@ -59,13 +59,13 @@ export const CODES = Object.freeze(Object.keys(TABLE));
 const row = (code) => (Object.hasOwn(TABLE, code) ? TABLE[code] : UNKNOWN);
 
 /**
- * When to call again after an end with this code.
+ * Returns when to call again after a call that ended with this code.
  * @param {string} code
  */
 export const again = (code) => row(code)[0];
 
 /**
- * Milliseconds to wait before call number `tries` since the last picture (0 is the first); `random` is 0 to 1.
+ * Returns the wait in ms before call number `tries` since the last picture (0 is the first); `random` is 0 to 1.
  * @param {string} code
  * @param {number} tries
  */
@@ -77,12 +77,12 @@ export function wait(code, tries, random = 0.5) {
     [AGAIN.soon]: tries === 0 ? 2000 : 4000,
     [AGAIN.never]: Infinity,
   }[again(code)];
-  // Many viewers of one camera must not return at the same moment; never later than the wait itself.
+  // Jitter, so that many viewers of one camera do not return at the same moment. It only shortens the wait.
   return full * (0.8 + 0.2 * random);
 }
 
 /**
- * [title, advice] for people. `remote`: the other side ended it.
+ * Returns [title, advice] for people. `remote`: the other side ended the call.
  * @param {string} code
  * @param {Partial<Who>} [who]
  */

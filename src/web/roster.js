@@ -1,12 +1,12 @@
-// Who is online, by address; fed with presences.
+// The peers that are online, by address, from the presences received.
 //
 // Events: added(peer), updated(peer, before), removed(peer, { lost }).
-// `lost` says that we lost the server, and so know nothing of the peer, rather than that it left.
+// `lost`: we lost the server, so the peer may still be online; otherwise it left.
 
 import { Emitter, isObject, kind, need } from './events.js';
 
 /**
- * Who is online, with all that it tells of itself: `peerType`, `source`, `controls` and what an application adds.
+ * An online peer with all of its presence data: `peerType`, `source`, `controls` and what an application adds.
  * @typedef {Readonly<{ address: string, user: string, id: string, online: true, name?: string, peerType?: string } & Record<string, any>>} Peer
  */
 
@@ -33,7 +33,7 @@ export class Roster extends Emitter {
   of(user) { return this.list().filter((peer) => peer.user === user); }
 
   /**
-   * Takes a presence as it came; `self` is the address that is never listed.
+   * Handles a received presence. `self` is our own address, which is never listed.
    * @param {{ from?: unknown, data?: unknown }} presence
    * @param {string | null} [self]
    */
@@ -57,7 +57,7 @@ export class Roster extends Emitter {
     else this.emit('added', peer);
   }
 
-  /** Forgets everybody: the connection is gone, and so is what it told. */
+  /** Forgets all peers after the connection is lost. */
   clear() {
     const peers = this.list();
     this.#peers.clear();

@@ -1,17 +1,17 @@
-// Which way media takes: the pair of candidates that ICE chose.
+// The network path of media: the candidate pair that ICE selected.
 
 /**
  * @typedef {object} Route
- * @property {string} protocol udp or tcp; of a relay, how it is reached
- * @property {boolean} relayed over a TURN server, ours or theirs
- * @property {boolean} mapped through an address translation (NAT)
- * @property {string | null} remote their address and port, where the browser tells it
+ * @property {string} protocol udp or tcp; for a relay, the transport to it
+ * @property {boolean} relayed through a TURN server, ours or theirs
+ * @property {boolean} mapped through network address translation (NAT)
+ * @property {string | null} remote their address and port, if the browser reveals it
  */
 
 /**
- * @param {{ get(id: string): any }} report of getStats()
- * @param {any} pair that is in use
- * @returns {Route | null} null before there is one
+ * @param {{ get(id: string): any }} report from getStats()
+ * @param {any} pair the selected one
+ * @returns {Route | null} null if no pair is selected
  */
 export function routeOf(report, pair) {
   const [local, remote] = [report.get(pair?.localCandidateId), report.get(pair?.remoteCandidateId)];
@@ -28,7 +28,7 @@ export function routeOf(report, pair) {
   };
 }
 
-/** A route in words. @param {Route | null | undefined} route */
+/** Describes a route as text. @param {Route | null | undefined} route */
 export function words(route) {
   if (!route) return null;
   const { protocol, relayed, mapped } = route;

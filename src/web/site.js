@@ -1,17 +1,17 @@
-// What a server of ours answers by HTTP beside its socket, as seen from a page: its own, or one of another origin.
+// A server's HTTP interface, as seen from a page: the server's own page, or one of another origin.
 
 import { isText, kind, need } from './events.js';
 
 /**
- * What a server tells its pages.
+ * A server's configuration for pages.
  * @typedef {{ iceServers?: RTCIceServer[], room?: string | null, auth?: boolean }} Config
  */
 
 /** A server, by the address of its page. */
 export class Site {
   /**
-   * @param {string | URL} url of the page; a relative one is resolved as the page's links are
-   * @param {{ fetch?: typeof globalThis.fetch, page?: { href: string, origin: string } }} [page] where we are
+   * @param {string | URL} url of the server's page; a relative one is resolved like a link
+   * @param {{ fetch?: typeof globalThis.fetch, page?: { href: string, origin: string } }} [page] the current page
    */
   constructor(url, { fetch = globalThis.fetch.bind(globalThis), page = globalThis.location } = {}) {
     need(isText(url) || url instanceof URL, () => `Site takes the address of a server's page, not ${kind(url)}`);
@@ -21,7 +21,7 @@ export class Site {
     this.page = page;
   }
 
-  /** Where its WebSocket is. */
+  /** The URL of its WebSocket. */
   get socket() {
     const url = new URL(this.base);
     url.protocol = url.protocol.replace('http', 'ws');
@@ -29,7 +29,7 @@ export class Site {
   }
 
   /**
-   * What it tells its pages; null when it does not answer.
+   * Fetches its configuration for pages; null if it does not answer.
    * @param {string} [token]
    * @returns {Promise<Config | null>}
    */
@@ -38,12 +38,12 @@ export class Site {
       const response = await this.#ask('api/config', { headers: bearer(token) });
       return response.ok ? await response.json() : null;
     } catch {
-      return null; // the socket will say that the server is gone
+      return null; // the socket will report that the server is unreachable
     }
   }
 
   /**
-   * The newest JPEG of the camera whose own server this is, at most `age` seconds old; null when there is none for us.
+   * Fetches the newest JPEG if this is a camera's own server, at most `age` seconds old; null if there is none for us.
    * @param {string} [token]
    * @param {number} [age]
    * @returns {Promise<Blob | null>}
@@ -58,9 +58,9 @@ export class Site {
   }
 
   /**
-   * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
-   * WebSockets; 'refuses' when an answer comes that pages of this origin may not read, which a proxy's own may be, too;
-   * 'gone'.
+   * Finds out why a socket does not open. 'answers': the server answers HTTP, so something in between blocks
+   * WebSockets. 'refuses': a response arrives that pages of this origin may not read; it may also be a proxy's own.
+   * 'gone': neither.
    * @returns {Promise<'answers' | 'refuses' | 'gone'>}
    */
   async reach() {
@@ -70,7 +70,7 @@ export class Site {
       if (this.base.origin === this.page?.origin) return 'gone';
     }
     try {
-      // Without leave to read it, an answer tells nothing but that there is one.
+      // We may not read this response; that it arrives is all we learn.
       await this.#ask('api/health', { mode: 'no-cors' });
       return 'refuses';
     } catch {
@@ -79,7 +79,7 @@ export class Site {
   }
 
   /**
-   * Whether anybody answers, whatever.
+   * Whether there is any response at all.
    * @param {AbortSignal} [signal]
    */
   async answers(signal) {

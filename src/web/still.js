@@ -1,12 +1,12 @@
-// The newest JPEG of a camera over its picture, until the first frame of a call is shown.
+// Shows the newest JPEG of a camera until the first frame of a call.
 //
-// A camera whose own server answers api/snapshot.jpg says `still: true` in its presence. One image is asked for when it
-// comes online and after each call, so that a click has nothing to load beside the call; a call asks only when that one is
-// older than AGE. The camera makes a new one only when its newest is as old, so that pages cost it little.
+// A camera whose own server serves api/snapshot.jpg has `still: true` in its presence. An image is fetched when the
+// camera comes online and after each call, so that a click starts only the call; a call fetches one only if the image
+// is older than AGE. The camera encodes a new image only if its newest one is that old, so pages cost it little.
 
 import { has, kind, need } from './events.js';
 
-/** Seconds that the image may be old. */
+/** The maximum age of the image, in seconds. */
 export const AGE = 60;
 
 export class Still {
@@ -18,8 +18,8 @@ export class Still {
   #wanted = false;
 
   /**
-   * @param {HTMLCanvasElement} canvas hidden unless there is something to show; pages that allow no images allow it
-   * @param {() => Promise<Blob | null>} load asks for the newest; null when there is none
+   * @param {HTMLCanvasElement} canvas hidden without an image; works where a Content-Security-Policy blocks <img>
+   * @param {() => Promise<Blob | null>} load fetches the newest image; null if there is none
    */
   constructor(canvas, load) {
     need(has(canvas, 'getContext'), () => `Still takes a canvas, not ${kind(canvas)}`);
@@ -29,7 +29,7 @@ export class Still {
   }
 
   /**
-   * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
+   * Fetches the newest image, unless one was requested within the last `age` seconds. Resolves when it can be shown.
    * @param {number} [age]
    */
   async ask(age = AGE) {
@@ -47,12 +47,12 @@ export class Still {
       this.#there = true;
       this.#paint();
     } catch {
-      // no image; the next call asks again
+      // no image; the next call tries again
     }
   }
 
   /**
-   * Shows it while there is no frame of the call.
+   * Shows or hides the image; it is wanted until the call's first frame.
    * @param {boolean} wanted
    */
   show(wanted) {
@@ -61,7 +61,7 @@ export class Still {
     this.#paint();
   }
 
-  /** Forgets the image: another one may watch now, or another camera. */
+  /** Forgets the image: the viewer or the camera may be another one now. */
   forget() {
     this.#asked = null;
     this.#there = false;

@@ -1,16 +1,16 @@
-// A track that stays muted although its media comes. Chromium leaves one like that at times after an offer was rolled
-// back (w3c/webrtc-pc#3081), and shows none of the frames that it decodes.
+// Finds tracks that stay muted although media arrives. Chromium sometimes leaves a track in this state after a rollback
+// of an offer (w3c/webrtc-pc#3081), and shows none of the frames that it decodes.
 
 /** @type {(direction: string | null) => boolean} */
 const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
 
 export class StuckTracks {
-  /** @type {Map<string, { media: number, times: number }>} by the id of a track */
+  /** @type {Map<string, { media: number, times: number }>} by track id */
   #tracks = new Map();
 
   /**
-   * A track is stuck if it is muted while media comes, at two measurements in a row: packets that came while it was
-   * being unmuted are nothing.
+   * A track is stuck if it is muted while media arrives, in two consecutive measurements. A single one may only show
+   * packets from before the track was unmuted.
    * @param {any[]} report the values of getStats(), once a second
    * @param {RTCRtpTransceiver[]} transceivers
    * @returns {RTCRtpTransceiver | undefined} one whose track is stuck

@@ -1,6 +1,7 @@
-// A call with a person: started, answered or declined. It takes the stage from the camera once both have agreed.
+// Calls with people: starts, answers or declines them. A call takes the stage from the camera once both sides agreed.
 //
-// Events: changed(), stage() when it takes the stage, stats(stats) of its player, over({ call, peer, player, staged }), said(words).
+// Events: changed(), stage() when a call takes the stage, stats(stats) of its player,
+// over({ call, peer, player, staged }), said(words), a message for the person.
 
 import { Emitter } from './events.js';
 import { Own } from './own.js';
@@ -8,9 +9,9 @@ import { Player } from './player.js';
 import { words } from './reasons.js';
 
 export class Talk extends Emitter {
-  #held = false; // our call gave way to the other's, and what we send waits for that one
+  #held = false; // our call gave way to theirs; our tracks wait for that call
 
-  /** `calls` of call.js, `video`, `ice()` the ICE servers, `own` what we send. */
+  /** `calls` is a Calls, `ice()` returns the ICE servers, `own` is what we send. */
   constructor({ calls, roster, video, ice, own = new Own() }) {
     super(['changed', 'stage', 'stats', 'over', 'said']);
     Object.assign(this, { calls, roster, video, ice, own, call: null, peer: null, player: null, preparing: false, asking: null });
@@ -20,18 +21,18 @@ export class Talk extends Emitter {
     own.on('track', (kind, track) => this.player?.send(kind, track));
   }
 
-  /** Whether it has the stage. */
+  /** Whether a call has the stage. */
   get staged() { return Boolean(this.player); }
   get busy() { return this.preparing || Boolean(this.call) || Boolean(this.asking); }
 
-  /** Calls a person; the browser asks for camera and microphone first. */
+  /** Calls a person, after the browser gave access to camera and microphone. */
   async start(peer) {
     if (this.busy) return;
     Object.assign(this, { preparing: true, peer });
     this.emit('changed');
     const taken = await this.own.take();
     this.preparing = false;
-    if (!taken) this.emit('said', 'Not called: a call needs at least your microphone.');
+    if (!taken) this.emit('said', 'The call was not started: it needs at least your microphone.');
     else if (!this.roster.get(peer.address)) {
       this.own.release();
       this.emit('said', words('offline', { name: peer.name })[0]);
@@ -42,9 +43,9 @@ export class Talk extends Emitter {
     this.emit('changed');
   }
 
-  /** A person is calling us; true if the call is presented or accepted. */
+  /** Takes a call from a person. Returns true if it is presented or accepted. */
   incoming(call, peer) {
-    // Both called each other, and ours gave way: there is nothing to ask.
+    // Both called each other and our call gave way: accept without asking.
     if (call.mutual && this.#held) {
       this.#held = false;
       this.#take(call, peer);
@@ -63,7 +64,7 @@ export class Talk extends Emitter {
   async accept() {
     const call = this.asking;
     if (!call) return;
-    // Without a microphone and a camera one can still listen and watch.
+    // Without microphone and camera we can still listen and watch.
     await this.own.take();
     this.asking = null;
     if (call.state !== 'incoming') this.own.release();
@@ -85,7 +86,7 @@ export class Talk extends Emitter {
 
   #take(call, peer) {
     Object.assign(this, { call, peer });
-    // Before the state is told to anybody else: the player hears the accept that follows it.
+    // Subscribes before anybody else, so that the player gets the `accepted` that follows this state.
     call.on('state', (state) => {
       if (state === 'connecting') this.#stage();
       this.emit('changed');
@@ -93,7 +94,7 @@ export class Talk extends Emitter {
   }
 
   #stage() {
-    // Whoever has the stage lets go of it now.
+    // Whatever has the stage releases it now.
     this.emit('stage');
     try {
       this.player = new Player({ call: this.call, video: this.video, iceServers: this.ice(), stream: this.own.stream });
@@ -124,6 +125,6 @@ export class Talk extends Emitter {
   }
 }
 
-/** Why this page cannot call people; empty when it can. */
+/** Returns why this page cannot call people; empty if it can. */
 export const cannotTalk = () => (navigator.mediaDevices?.getUserMedia ? ''
-  : 'Browsers only allow camera and microphone on pages from https or localhost.');
+  : 'Browsers only allow camera and microphone access on pages from https or localhost.');

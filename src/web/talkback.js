@@ -1,25 +1,26 @@
-// Talks to the camera on screen: while a button is held, or, where the camera is heard meanwhile, by a switch.
+// Talks to the camera on screen: push-to-talk with a half-duplex camera, a switch with a full-duplex one.
 //
-//            start                the microphone is there, and the camera takes it
+//            start             the microphone is open and the camera accepted
 //   quiet ────────────▶ opening ───────────────────────────────────────────────────▶ talking
 //     ▲                    │                                                            │
-//     └──── stop, refused, or the call is over ◀────────────────────────────────────────┘
+//     └──── stop, rejected, or the call ended ◀─────────────────────────────────────────┘
 //
-// Sends `command` messages to the node `camera:talk`: `read`, whether we may, `start` and `stop`. A camera that can be talked
-// to has `talk: { mode }` in its presence, with who talks (`by`) and why nothing is heard (`problem`).
+// Sends `command` messages to the node `camera:talk`: `read` (are we allowed to talk?), `start` and `stop`. A camera
+// with talk-back has `talk: { mode }` in its presence, with `by`, the address that talks, and `problem`, why nothing is
+// heard.
 //
-// Events: changed(); said(words).
+// Events: changed(); said(words), a message for the person.
 
 import { Emitter, clock as realClock } from './events.js';
 
 const NODE = 'camera:talk';
-/** The microphone stays open for so many ms after the last word, so that the next press is heard at once. */
+/** How long the microphone stays open after talking, in ms, so that the next press takes effect at once. */
 const KEEP = 30000;
 
-/** Why this page has no microphone, and what its camera's owner can do about it. */
+/** Why this page has no microphone, and what the camera's owner can do about it. */
 export const INSECURE = 'Browsers give the microphone to pages from https or localhost only. The owner of the camera can start it with --ssl-enabled.';
 
-/** @type {Record<string, string>} what getUserMedia says, for people */
+/** @type {Record<string, string>} the errors of getUserMedia, for people */
 const BLOCKED = {
   NotAllowedError: 'The browser has blocked the microphone. Allow it next to the address bar.',
   NotReadableError: 'Your microphone is in use by another program.',
@@ -37,15 +38,15 @@ export class TalkBack extends Emitter {
   #clock;
   /** @type {Current | null} */
   #current = null;
-  /** @type {Record<string, any>} what the camera tells of talking */
+  /** @type {Record<string, any>} `talk` of the camera's presence */
   #camera = {};
   /** @type {MediaStreamTrack | null} */
   #microphone = null;
   /** @type {any} */
   #timer = null;
-  #asked = false; // whether we may
+  #asked = false; // `read` was sent
   #may = false;
-  #press = 0; // counts presses, so that what comes late is known as such
+  #press = 0; // counts presses, to detect late results
 
   constructor({ client, devices = navigator.mediaDevices, clock = realClock }) {
     super(['changed', 'said']);
@@ -56,17 +57,17 @@ export class TalkBack extends Emitter {
     this.state = 'quiet';
   }
 
-  /** 'half': the camera is not heard while one talks; 'full': it is; null where it can't be talked to. */
+  /** 'half': the camera is silent while somebody talks; 'full': it is not; null: we can't talk to it. */
   get mode() { return this.#may ? modeOf(this.#camera) : null; }
-  /** The address of somebody else who talks. */
+  /** The address of another viewer who is talking. */
   get other() { return this.mode && this.#camera.by && this.#camera.by !== this.#client.address ? this.#camera.by : null; }
-  /** Why nobody would hear it. */
+  /** Why nobody would hear us; empty if they would. */
   get problem() { return this.mode ? this.#camera.problem?.message ?? '' : ''; }
-  /** Why this page can't. */
+  /** Why this page can't use the microphone; empty if it can. */
   get refused() { return this.#devices?.getUserMedia ? '' : INSECURE; }
 
   /**
-   * What is on screen, and what its camera tells of talking.
+   * Takes the call on screen and `talk` from its camera's presence.
    * @param {Current | null} current
    * @param {unknown} talk
    */
@@ -76,7 +77,7 @@ export class TalkBack extends Emitter {
       this.#ask();
       if (!this.mode) this.stop();
       if (this.other && this.state === 'talking') {
-        // The camera heard nothing of us for a while, and somebody else asked.
+        // The camera received nothing from us for a while, and somebody else asked to talk.
         current?.player.pause('audio');
         this.#quiet();
       }
@@ -90,7 +91,7 @@ export class TalkBack extends Emitter {
     this.#ask();
   }
 
-  /** Asks the camera once in each call; where no answer comes, the first press gets one. */
+  /** Asks the camera once per call whether we are allowed; without an answer, the first press finds out. */
   async #ask() {
     const current = this.#current;
     if (!current || this.#asked || !modeOf(this.#camera)) return;
@@ -114,7 +115,7 @@ export class TalkBack extends Emitter {
       return;
     }
     if (press !== this.#press) {
-      // Let go while the browser asked.
+      // The button was released while the browser asked for permission.
       this.#keep();
       if (this.state === 'quiet' && current === this.#current) this.emit('said', 'The microphone is ready. Hold the button to talk.');
       return;
@@ -133,11 +134,11 @@ export class TalkBack extends Emitter {
     if (this.state === 'quiet') return;
     this.#current?.player.pause('audio');
     const to = this.#current?.call.remote;
-    if (to) this.#client.command(to, { node: NODE, action: 'stop' }).catch(() => {}); // frames that stop say the same
+    if (to) this.#client.command(to, { node: NODE, action: 'stop' }).catch(() => {}); // without audio the camera stops, too
     this.#quiet();
   }
 
-  /** A switch: on and off by turns. */
+  /** Starts or stops talking. */
   toggle() { return this.state === 'quiet' ? this.start() : this.stop(); }
 
   /** @param {'quiet' | 'opening' | 'talking'} state */
@@ -191,15 +192,15 @@ const sentence = (text) => {
 };
 
 /**
- * Makes a button talk: by pointer, touch and keys while it is held; by each press where the camera is heard meanwhile.
- * What lets go, lets go: the page that is left or covered too.
+ * Wires a button: with a half-duplex camera it talks while held by pointer, touch or key, with a full-duplex one each
+ * press toggles. Leaving or covering the page counts as a release.
  * @param {HTMLElement} button
  * @param {TalkBack} talkback
  */
 export function hold(button, talkback) {
   const keys = [' ', 'Enter'];
   const held = () => talkback.mode === 'half';
-  let down = false; // the press is this button's, by pointer or key
+  let down = false; // by pointer or key
   const press = (/** @type {Event} */ event) => {
     if (!held()) return;
     event.preventDefault();
@@ -229,9 +230,9 @@ export function hold(button, talkback) {
     event.preventDefault();
     letGo();
   });
-  // A long touch opens no menu.
+  // A long touch must not open a menu.
   button.addEventListener('contextmenu', (event) => event.preventDefault());
-  // What neither pointer nor key did is a screen reader's, which can't hold.
+  // A click without pointer or key comes from a screen reader, which can't hold a button.
   button.addEventListener('click', ({ detail }) => {
     if (!held() || detail === 0) talkback.toggle();
   });

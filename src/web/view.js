@@ -1,8 +1,8 @@
-// What the page shows: notices, lists, statistics. No decisions here.
+// Renders the page: notices, lists, statistics. Makes no decisions.
 
 export const $ = (id) => document.getElementById(id);
 
-/** The notice over the picture. */
+/** Shows the notice over the picture. */
 export function say({ title, more = '', kind = 'idle', retry = '', run = null }) {
   $('stage').dataset.state = kind;
   if ($('state').textContent !== title) $('state').textContent = title;
@@ -20,10 +20,10 @@ const LINE = {
   idle: 'Disconnected',
 };
 
-/** The connection to the server; `answers`: it only answers HTTP. */
+/** Shows the state of the connection to the server. `answers`: the server only answers HTTP. */
 export function line(state, reason, answers) {
   const pill = $('connection');
-  // Between two attempts the text stays.
+  // The text stays the same between two attempts.
   const waiting = answers ? 'No WebSocket, trying again' : LINE.waiting;
   const again = state === 'connecting' && ['waiting', 'connecting'].includes(pill.dataset.state) && pill.textContent !== LINE.connecting;
   if (!again) pill.textContent = state === 'waiting' ? waiting : LINE[state];
@@ -31,11 +31,11 @@ export function line(state, reason, answers) {
   pill.title = reason;
 }
 
-/** Rows of one list; the filter finds the others by name. */
+/** The maximum number of rows in a list; the filter finds the others by name. */
 const ROWS = 100;
 
 /**
- * Keeps a list's items in place, so that focus stays where it is. `row(peer)` is { what, here, title, disabled, run };
+ * Updates a list in place, so that it keeps the focus. `row(peer)` returns { what, here, title, disabled, run };
  * `none` is shown if the list is empty.
  */
 export function list(element, peers, kind, none, row) {
@@ -63,14 +63,14 @@ export function list(element, peers, kind, none, row) {
   const words = $(`no-${kind === 'camera' ? 'cameras' : 'people'}`);
   const more = peers.length - shown.length;
   words.hidden = peers.length > 0 && more === 0;
-  words.textContent = more ? `${more} more are online; find them by name.` : none;
+  words.textContent = more ? `${more} more are online. Find them by name.` : none;
 }
 
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Milliseconds in words; null stays null. */
+/** Formats milliseconds; null stays null. */
 export const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 
 export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays, viewers, codec } = {}) {
@@ -92,14 +92,14 @@ export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays,
 
 const SHARES = { small: 'Smaller picture', 'key-frames': 'Single frames', nothing: 'No video' };
 
-/** What a camera sends of its video, and why, where it is not everything; nothing of what is `little` here anyway. */
+/** Shows what a camera sends instead of its full video, and why, unless the reason is that the picture is `little`. */
 export function sayShare(share, little) {
   const name = little && share?.code === 'wish' ? '' : SHARES[share?.share];
   $('share').hidden = !name;
   put($('share'), name ? `${name}: ${share.message || share.code}` : '');
 }
 
-/** The buttons for what we send, in a call with a person; `own` is null outside of one. */
+/** Updates the buttons for what we send in a call with a person; `own` is null without one. */
 export function sayOwn(own) {
   for (const id of ['microphone', 'film', 'share-screen', 'devices']) $(id).hidden = !own;
   if (!own) return;
@@ -111,14 +111,14 @@ export function sayOwn(own) {
   button('microphone', own.muted ? 'Unmute mic' : 'Mute mic', own.muted ? '#i-mic-off' : '#i-mic');
   $('film').disabled = own.sharing;
   button('film', own.picture && !own.sharing ? 'Stop camera' : 'Start camera', own.picture && !own.sharing ? '#i-camera' : '#i-camera-off');
-  $('share-screen').hidden = !own.canShare; // phones have none to share
+  $('share-screen').hidden = !own.canShare; // phones cannot share a screen
   button('share-screen', own.sharing ? 'Stop sharing' : 'Share screen');
 }
 
 const HELD = { quiet: 'Hold to talk', opening: 'Connecting', talking: 'Talking' };
 const SWITCHED = { quiet: 'Talk', opening: 'Connecting', talking: 'Stop talking' };
 
-/** The button to talk to a camera, and beside it who talks, or why nobody is heard. `other` is a name. */
+/** Updates the button to talk to a camera, and next to it who is talking or why nothing is heard. `other` is a name. */
 export function sayTalk({ mode, state, problem, refused }, other) {
   $('talk').hidden = !mode;
   put($('talk').querySelector('span'), (mode === 'full' ? SWITCHED : HELD)[state]);
@@ -130,7 +130,7 @@ export function sayTalk({ mode, state, problem, refused }, other) {
   put($('talking'), mode ? said : '');
 }
 
-/** The lists of microphones and cameras; false hides them. */
+/** Updates the lists of microphones and cameras; false hides them. */
 export function sayDevices(devices) {
   $('own').hidden = !devices;
   for (const [kind, all] of Object.entries(devices || {})) {
@@ -146,7 +146,7 @@ let toasting;
 export function toast(words) {
   const toast = $('toast');
   toast.hidden = false;
-  // In the top layer, where it is seen over a picture in full screen, too.
+  // In the top layer, so that it is visible over a full-screen picture, too.
   if (toast.showPopover && !toast.matches(':popover-open')) toast.showPopover();
   toast.textContent = words;
   clearTimeout(toasting);
@@ -156,7 +156,7 @@ export function toast(words) {
   }, 7000);
 }
 
-// ── Storage, which a private window may refuse ──
+// ── Storage; a private window may refuse it ──
 
 export function remember(storage, key, otherwise) {
   try {
@@ -167,5 +167,5 @@ export function remember(storage, key, otherwise) {
 }
 
 export function keep(storage, key, value) {
-  try { storage.setItem(key, value); } catch { /* only this page will know */ }
+  try { storage.setItem(key, value); } catch { /* only this page remembers it */ }
 }

@@ -1,8 +1,8 @@
-// Plays a camera in a video element, and goes on with it: what happens goes to watching.js, and what that decides is
-// done here. The page and the element <symple-camera> both stand on it.
+// Plays a camera in a video element and keeps it playing. Feeds events to watching.js, which decides, and performs its
+// effects. Used by the page and by the element <symple-camera>.
 //
-// Events: changed() when something to show is different; begun({ call, player, peer }) when a call has its player;
-// over() when that is gone; stats(stats) every second.
+// Events: changed() when the display needs an update; begun({ call, player, peer }) when a call has its player; over()
+// when the player is gone; stats(stats) every second.
 
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { WHOLE, look, width } from './little.js';
@@ -12,11 +12,11 @@ import * as preparing from './preparing.js';
 import { PAGE } from './words.js';
 import { START, due, step } from './watching.js';
 
-/** Presences come one by one after the welcome: ms after which they are looked at together. */
+/** Presences arrive one by one after the welcome; they are handled together after this time, in ms. */
 const SETTLE = 150;
-/** A network that changes is told of several times, before and after it has an address. */
+/** A network change causes several events, before and after the new address; wait this long for the last one, in ms. */
 const MOVING = 250;
-/** For so many ms nobody looks at the page until less is sent: who only looks at another tab finds the picture moving. */
+/** How long the page must be hidden before less is sent, in ms: a short look at another tab changes nothing. */
 const HIDDEN = 3000;
 
 /**
@@ -36,7 +36,7 @@ const HIDDEN = 3000;
  * @property {import('./client.js').Client} client
  * @property {import('./call.js').Calls} calls over that client
  * @property {HTMLVideoElement} video
- * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ * @property {() => RTCIceServer[]} [ice] returns the current ICE servers
  * @property {import('./still.js').Still | null} [still] shown until a call's first frame
  */
 
@@ -48,7 +48,7 @@ export class Watcher extends Emitter {
   #settling = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hiding;
-  #wished = 'full'; // what the camera was last asked for
+  #wished = 'full'; // the share last requested from the camera
   /** @type {import('./little.js').State} */
   #size = WHOLE;
   #resized;
@@ -73,11 +73,11 @@ export class Watcher extends Emitter {
     this.video = video;
     this.ice = ice;
     this.still = still;
-    this.state = START; // of watching.js
+    this.state = START; // the state of watching.js
     /** @type {Current | null} */
     this.current = null;
     /** @type {import('./reasons.js').Words | null} */
-    this.broken = null; // what this browser cannot do
+    this.broken = null; // why this browser cannot play
     const { roster } = client;
     client.on('state', (line) => {
       this.happens({ type: 'line', state: line });
@@ -95,18 +95,18 @@ export class Watcher extends Emitter {
     this.#resized?.observe(video);
   }
 
-  /** Whether the picture is shown so small that less of it was asked for. */
+  /** Whether the picture is shown so small that the small rendition is enough. */
   get little() { return this.#size.little; }
 
   /**
-   * The newest that a camera tells of itself.
+   * Returns a camera's newest presence.
    * @param {Camera} peer
    * @returns {Camera & Record<string, any>}
    */
   known(peer) { return this.client.roster.get(peer.address) ?? peer; }
 
   /**
-   * Takes an event of watching.js.
+   * Handles an event of watching.js.
    * @param {import('./watching.js').Event} event
    */
   happens(event) {
@@ -127,14 +127,14 @@ export class Watcher extends Emitter {
     this.emit('changed');
   }
 
-  /** A person wants the last camera again. */
+  /** Plays the last camera again, on a person's request. */
   again() {
     this.broken = null;
     this.happens({ type: 'again' });
   }
 
   /**
-   * Answers a camera that calls us.
+   * Accepts a call from a camera.
    * @param {Call} call
    * @param {Camera} peer
    */
@@ -144,7 +144,7 @@ export class Watcher extends Emitter {
     call.accept();
   }
 
-  /** Looks anew whenever the page wakes or the network changes, and leaves with the page; returns what ends that. */
+  /** Checks when the page wakes or the network changes, hangs up when it is left. Returns a function to stop that. */
   attend() {
     const ends = new AbortController();
     /** @type {(target: EventTarget, name: string, run: (event: any) => void) => void} */
@@ -167,7 +167,7 @@ export class Watcher extends Emitter {
       clearTimeout(moving);
       this.client.check();
     });
-    const network = /** @type {any} */ (navigator).connection; // not every browser tells
+    const network = /** @type {any} */ (navigator).connection; // not in every browser
     if (network?.addEventListener) on(network, 'change', () => navigator.onLine && moved());
     on(document, 'visibilitychange', () => {
       this.#wish(HIDDEN);
@@ -177,14 +177,14 @@ export class Watcher extends Emitter {
     on(window, 'pagehide', () => {
       this.#leave('ended');
       this.client.close();
-      // Whoever comes back to the page as it was finds no call, and wants one.
+      // A page restored from the back/forward cache has no call and needs a new one.
       this.happens({ type: 'ended', code: 'lost' });
     });
     on(window, 'pageshow', ({ persisted }) => persisted && this.client.connect());
     return () => ends.abort();
   }
 
-  /** Ends the call, and everything else; the client stays as it is. */
+  /** Ends the call and all timers; the client stays open. */
   close() {
     this.#closed = true;
     this.#leave('ended');
@@ -238,8 +238,9 @@ export class Watcher extends Emitter {
   }
 
   /**
-   * Asks the camera for less while nobody looks, where the picture is little or a person saves data, and for everything again.
-   * @param {number} after ms for which nobody looks
+   * Requests less from the camera while the page is hidden, the picture is little or the person saves data; otherwise
+   * everything.
+   * @param {number} after delay in ms once the page is hidden
    */
   #wish(after) {
     clearTimeout(this.#hiding);
@@ -253,7 +254,7 @@ export class Watcher extends Emitter {
     this.client.send({ type: 'command', to: this.current.call.remote, node: 'camera:share', action: 'wish', data: { share } });
   }
 
-  /** Looks at how large the picture is shown; one in a window of its own is as large as its person likes. */
+  /** Checks how large the picture is shown. In picture-in-picture, the person chose the size. */
   #look() {
     const { video, little } = this;
     if (!this.current || this.current.player.state !== 'playing' || video.srcObject !== this.current.player.remote) return;
@@ -264,12 +265,12 @@ export class Watcher extends Emitter {
 
   /**
    * @param {Camera} peer
-   * @param {number} [age] of the still that there may be, in seconds
+   * @param {number} [age] of an acceptable still, in seconds
    */
   #still(peer, age) { if (this.known(peer).still === true) this.still?.ask(age); }
 
   /**
-   * This browser cannot: nothing is tried again by itself.
+   * This browser cannot play: ends the call without automatic retries.
    * @param {import('./reasons.js').Words} said
    * @param {string} code
    */
@@ -279,7 +280,7 @@ export class Watcher extends Emitter {
   }
 
   /**
-   * Ends the camera's call; what its end tells is not news.
+   * Ends the camera's call without handling its `ended`.
    * @param {string} code
    */
   #leave(code) {
@@ -291,7 +292,7 @@ export class Watcher extends Emitter {
   }
 
   /**
-   * Has a still for the next call, while the camera is awake.
+   * Fetches a still for the next call while the camera is awake.
    * @param {Camera} peer
    */
   #after(peer) { if (!this.#closed && !document.hidden && this.state.phase === 'none') this.#still(peer, 1); }
@@ -307,9 +308,9 @@ export class Watcher extends Emitter {
     if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
   }
 
-  // ── The next call's connection, ahead of it ──
+  // ── The prepared connection for the next call ──
 
-  /** Has one made while a call may begin: a camera is there, none is called, and somebody looks. */
+  /** Wants a connection while a call may start: a camera is online, none is being called, and the page is visible. */
   #ready() {
     const { phase, paused } = this.state;
     const wanted = !this.#closed && phase === 'none' && !paused && !document.hidden && playable() && this.client.online
@@ -340,11 +341,11 @@ export class Watcher extends Emitter {
       const becomes = (type) => { if (this.#prepared === made) this.#prepare({ type }); };
       made.done.then(() => becomes('made'), () => becomes('failed'));
     } catch {
-      this.#prepare({ type: 'failed' }); // a call will say why
+      this.#prepare({ type: 'failed' }); // a call will report the reason
     }
   }
 
-  /** The one that is there, for a call. */
+  /** Takes the prepared connection for a call, if it fits. */
   #take() {
     const fits = preparing.fits(this.#preparing, { ice: this.#servers(), now: performance.now() });
     const prepared = fits ? this.#prepared : null;

@@ -1,41 +1,42 @@
-// Which camera the page plays, and when it tries again: a pure function of state and event.
+// Decides which camera the page plays and when to retry: a pure function of state and event.
 //
-//              a camera is wished for, and is there        the first frame
+//              the wished camera is online                 the first frame
 //   none ────────────────────────────────────────▶ calling ───────────────▶ playing ⇄ stalled
 //    ▲                                                │                        │
 //    └───────────────── the call ended ◀──────────────┴────────────────────────┘
-//                       (`hold` says when it is tried again)
+//                       (`hold` says when to call again)
 //
-// `step(state, event, { now, random })` returns the next state and what is to be done: { call: peer }, { hangup: code } of
-// the call that was, whose `ended` is not to come any more, { check: true } whether the server is there, { restart: true }
-// of the call's ICE. `due(state)` is when `{ type: 'time' }` is to come. Nothing here reads a clock or touches the page.
+// `step(state, event, { now, random })` returns the next state and the effects: { call: peer }; { hangup: code } for
+// the previous call, which must not send `ended` any more; { check: true } checks the connection to the server;
+// { restart: true } restarts ICE. `due(state)` is when to send `{ type: 'time' }`. Nothing here reads a clock or
+// touches the page.
 
 import { kind, need } from './events.js';
 import { AGAIN, again, wait } from './reasons.js';
 
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  * @typedef {{ address: string, user: string, name?: string, source?: { state?: string, message?: unknown } }} Camera
  *
- * Why it is not called now.
+ * Why the camera is not called now.
  * @typedef {{ until?: number, gone?: string, never?: boolean }} Hold
  *
  * How the last call ended.
  * @typedef {{ code: string, message: string, remote: boolean, peer: Camera }} End
  *
  * @typedef {object} Fields
- * @property {string} line of the client: idle, connecting, online, waiting, denied
- * @property {readonly Camera[]} cameras who is there
- * @property {boolean} auto until a person chooses, a single camera is wished for by itself
+ * @property {string} line the client's state: idle, connecting, online, waiting, denied
+ * @property {readonly Camera[]} cameras those that are online
+ * @property {boolean} auto a single camera plays by itself, until a person chooses
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
- * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
- * @property {boolean} moved our network changed since, and ICE begins anew with the next connection to the server
- * @property {number} tries calls since there was a picture
- * @property {Hold | null} hold why it is not called now
+ * @property {boolean} suspect the camera got a new session during the call, and may not know the call
+ * @property {boolean} moved our network changed during the call; ICE restarts with the next connection to the server
+ * @property {number} tries calls since the last picture
+ * @property {Hold | null} hold why the camera is not called now
  * @property {End | null} end how the last call ended
  *
- * `phase` is of the call, `peer` whom it is with.
+ * `phase` is the phase of the call, `peer` its camera.
  * @typedef {Readonly<Fields & ({ phase: 'none', peer: null } | { phase: 'calling' | 'playing' | 'stalled', peer: Camera })>} State
  *
  * @typedef {{ type: 'line', state: string }
@@ -52,7 +53,7 @@ import { AGAIN, again, wait } from './reasons.js';
  */
 
 /**
- * Where a page begins: not connected, and a single camera plays by itself.
+ * The initial state of a page: not connected, and a single camera plays by itself.
  * @type {State}
  */
 export const START = Object.freeze({
@@ -73,11 +74,11 @@ export const START = Object.freeze({
 /** @type {readonly Effect[]} */
 const nothing = Object.freeze([]);
 
-/** A camera that said it is going, and is still there so long after, has stayed. */
+/** A camera that announced its end but is still online after this time, in ms, has stayed. */
 const STAYED = 4000;
 
 /**
- * The next state, and what is to be done, in order.
+ * Returns the next state and the effects, in order.
  * @param {State} state
  * @param {Event} event
  * @param {Moment} moment
@@ -85,7 +86,7 @@ const STAYED = 4000;
  */
 export function step(state, event, { now, random = 0.5 }) {
   const handler = /** @type {((state: State, event: any, moment: Required<Moment>) => Step) | undefined} */ (EVENTS[event?.type]);
-  need(handler, () => `watching has no event ${event?.type}; there are ${Object.keys(EVENTS).join(', ')}`);
+  need(handler, () => `watching has no event ${event?.type}; its events are ${Object.keys(EVENTS).join(', ')}`);
   need(Number.isFinite(now), () => `step needs { now } in milliseconds, not ${kind(now)}`);
   const [changed, effects = nothing] = handler(state, event, { now, random });
   const [next, more] = consider(changed, now);
@@ -93,7 +94,7 @@ export function step(state, event, { now, random = 0.5 }) {
 }
 
 /**
- * When time itself changes something, in ms; null: it does not.
+ * Returns when to send { type: 'time' }, in ms; null for never.
  * @param {State} state
  */
 export function due({ hold, phase, wish, line, paused }) {
@@ -106,11 +107,11 @@ const EVENTS = {
   line: (state, { state: line }) => {
     const next = { ...state, line, cameras: line === 'online' ? state.cameras : START.cameras };
     if (line !== 'online' || !state.moved) return [next];
-    // That the picture stands still may not have shown yet.
+    // Restart even if no stall was noticed yet.
     return [{ ...next, moved: false }, [{ restart: true }]];
   },
 
-  /** Who is there now. */
+  /** The cameras that are online now. */
   cameras: (state, { cameras }, moment) => {
     /** @param {Camera} camera */
     const mine = ({ user }) => user === state.peer?.user;
@@ -138,20 +139,20 @@ const EVENTS = {
     return [{ ...state, wish, tries: 0, hold: null, end: null }, [{ check: true }]];
   },
 
-  /** A call with a person takes the stage, and gives it back. */
+  /** A call with a person takes the stage, or returns it. */
   pause: (state) => leave({ ...state, paused: true }),
   resume: (state) => [{ ...state, paused: false, tries: 0, hold: state.hold?.never ? state.hold : null }],
 
-  /** A camera called us, and was answered: it is what is wished for now. */
+  /** A camera called us and we answered: it is the wished camera now. */
   called: (state, { peer }) => {
     const [left, effects] = leave({ ...state, wish: peer, hold: null, end: null, paused: false });
     return [{ ...left, phase: 'calling', peer, suspect: false, moved: false }, effects];
   },
 
-  /** The first frame came. */
+  /** The first frame arrived. */
   picture: (state) => [state.phase === 'calling' ? { ...state, phase: 'playing', tries: 0, end: null } : state],
 
-  /** No frame came for a while. */
+  /** No frame arrived for a while. */
   stalled: (state, event, moment) => {
     if (state.phase !== 'playing' && state.phase !== 'stalled') return [state];
     /** @type {State} */
@@ -159,16 +160,16 @@ const EVENTS = {
     return state.suspect ? lose(stalled, moment) : [stalled];
   },
 
-  /** Frames come again. */
+  /** Frames arrive again. */
   flowing: (state) => [state.phase === 'stalled' ? { ...state, phase: 'playing', suspect: false, moved: false } : state],
 
-  /** The call is over, by whomever. */
+  /** Either side ended the call. */
   ended: (state, { code, message = '', remote = false }, { now, random }) => {
     if (state.phase === 'none') return [state];
     const { peer, tries } = state;
     /** @type {State} */
     const over = { ...state, phase: 'none', peer: null, suspect: false, moved: false, end: { code, message, remote, peer } };
-    // A call that we ended ourselves, to play something else or nothing.
+    // We ended the call to play something else, or nothing.
     if (!state.wish || state.paused || state.wish.user !== peer.user) return [{ ...over, end: null }];
     const kind = again(code);
     if (kind === AGAIN.never) return [{ ...over, hold: { never: true } }];
@@ -176,16 +177,16 @@ const EVENTS = {
     return [{ ...over, tries: tries + 1, hold: { until: now + wait(code, tries, random) } }];
   },
 
-  /** What is waited for has come. */
+  /** The time of due() has come. */
   time: (state) => [state],
 
-  /** The page was asleep, or the network changed: whatever is waited for may have come. */
+  /** The page was asleep, or the network changed: stop waiting and check everything. */
   woke: (state) => [{ ...state, hold: state.hold?.never ? state.hold : null }, [{ check: true }]],
 
   /**
-   * The network is another one. ICE begins anew, by which media also moves that is bound to an address which is gone; but
-   * only by a new connection to the server: the answer to an offer that left by the old one may never come, and until
-   * then the camera takes no check of ours by which it would follow us.
+   * The network changed. An ICE restart also moves media whose local address is gone, but it must wait for a new
+   * connection to the server: the answer to an offer sent over the old one may never arrive, and until the answer the
+   * camera accepts no connectivity check through which it could follow us.
    */
   moved: (state, event, moment) => {
     const [woken, effects = nothing] = EVENTS.woke(state, { type: 'woke' }, moment);
@@ -194,7 +195,7 @@ const EVENTS = {
 };
 
 /**
- * Gives up the call there is.
+ * Hangs up the current call, if any.
  * @param {State} state
  * @returns {Step}
  */
@@ -203,7 +204,7 @@ function leave(state) {
 }
 
 /**
- * Gives up a call that the camera knows nothing of any more, and plays again.
+ * Hangs up a call that the camera no longer knows, and calls again.
  * @param {State} state
  * @param {Required<Moment>} moment
  * @returns {Step}
@@ -211,7 +212,8 @@ function leave(state) {
 const lose = (state, moment) => [EVENTS.ended(succeeded(state), { type: 'ended', code: 'lost' }, moment)[0], [{ hangup: 'lost' }]];
 
 /**
- * Wishes for the camera's newest session. The server may list the one before for a minute, where nobody answers.
+ * Wishes for the camera's newest session. The server may list the previous one for another minute, though nobody
+ * answers there.
  * @param {State} state
  * @returns {State}
  */
@@ -222,7 +224,7 @@ function succeeded(state) {
 }
 
 /**
- * What still holds a call back, as the cameras are now.
+ * Returns what still delays a call, given the cameras that are online now.
  * @param {State} state
  * @param {readonly Camera[]} cameras
  */
@@ -231,7 +233,7 @@ function held({ hold, wish, cameras: before }, cameras) {
   /** @type {(list: readonly Camera[], address: string) => boolean} */
   const has = (list, address) => list.some((it) => it.address === address);
   if (hold.gone !== undefined && !has(cameras, hold.gone)) return null;
-  // A camera that has a new session, or tells that its source plays again, need not be waited for.
+  // A camera with a new session, or whose source plays again, needs no wait.
   /** @param {readonly Camera[]} list */
   const of = (list) => list.filter(({ user }) => user === wish.user);
   const fresh = of(cameras).some((it) => !has(before, it.address));
@@ -241,7 +243,7 @@ function held({ hold, wish, cameras: before }, cameras) {
 }
 
 /**
- * Calls what is wished for, if it can be called now.
+ * Calls the wished camera, if possible now.
  * @param {State} state
  * @param {number} now
  * @returns {[state: State, effects: readonly Effect[]]}

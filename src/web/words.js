@@ -10,11 +10,11 @@ import { words } from './reasons.js';
  * message after too many attempts.
  * @typedef {{ answers?: boolean, refuses?: string, limited?: string }} Server
  *
- * Why there may be no frames: `source` is the state reported by the camera, `path` that of the network path, `bitrate`
- * what arrives, in bit/s.
+ * Why there may be no frames: `source` is the state reported by the camera, `path` the state of the network path,
+ * `bitrate` the received bitrate in bit/s.
  * @typedef {{ source?: { state?: string, message?: unknown }, online?: boolean, server?: Server, path?: string, bitrate?: number }} Why
  *
- * What stands over the picture; `retry` names a button.
+ * A notice over the picture; `retry` is the label of a button.
  * @typedef {{ title: string, more?: string, kind: 'playing' | 'stalled' | 'busy' | 'waiting' | 'idle', retry?: string }} Notice
  */
 
@@ -23,10 +23,10 @@ const SERVER = ['The server is not reachable', 'This page reconnects by itself. 
 /** @type {Words} */
 const PROXY = ['The server responds, but does not open a WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages may be open at your address. The server\'s log shows which.'];
 /** @type {(origin: string) => Words} */
-const REFUSED = (origin) => ['This page may not show the camera', `The camera's server must have ${origin} among its origins. If it does, it is not reachable at the moment.`];
+const REFUSED = (origin) => ['This page may not show the camera', `Add ${origin} to the origins of the camera's server. If it is listed there, the server is not reachable at the moment.`];
 const TOKEN = 'Ask the owner of the camera for it.';
 
-/** What needs a person before anything can play. */
+/** Problems that a person must solve before anything can play. */
 export const PAGE = Object.freeze({
   /** @type {(detail: string) => Words} */
   token: (detail) => ['A token is required', detail ? `The server responded: ${detail}` : TOKEN],

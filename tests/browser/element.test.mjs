@@ -66,7 +66,7 @@ scenario('a page of another origin is refused, and the element reports it', { ne
   const own = await browser.page(await host(s, await freePort(), `<symple-camera src="${camera.url}"></symple-camera>`, './element.js'));
   const said = await until('the element says so', async () => {
     const said = await element(own, 'it.shadowRoot.querySelector("[role=status]").textContent');
-    return /may not show the camera.*must have http:\/\/127\.0\.0\.1:\d+ among its origins/.test(said) ? said : Promise.reject(new Error(said));
+    return /may not show the camera.*Add http:\/\/127\.0\.0\.1:\d+ to the origins/.test(said) ? said : Promise.reject(new Error(said));
   });
   s.note(said);
   assert.ok((await events(own)).includes('error origin'), String(await events(own)));

@@ -80,7 +80,7 @@ test('a refused page shows the reason also between two attempts', () => {
   for (const line of ['waiting', 'connecting']) {
     const { title, more } = notice({ ...START, line }, { server });
     assert.equal(title, 'This page may not show the camera', line);
-    assert.match(more, /must have https:\/\/page\.example among its origins/);
+    assert.match(more, /Add https:\/\/page\.example to the origins/);
   }
   assert.equal(notice({ ...START, line: 'connecting' }, { server: {} }).title, 'Connecting to the server');
   assert.match(notice({ ...START, line: 'waiting' }, { server: {} }).title, /not reachable/);

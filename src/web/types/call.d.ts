@@ -1,12 +1,12 @@
 /**
- * The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not.
+ * Compares addresses by their UTF-8 bytes; JavaScript's `<` compares UTF-16 code units.
  * @param {string} a
  * @param {string} b
  */
 export function compareBytes(a: string, b: string): number;
 /**
- * A candidate as RTCPeerConnection takes it; null is the end of them.
- * @param {Candidate & { candidate: string }} data as it came
+ * Converts a candidate for RTCPeerConnection; null is the end of candidates.
+ * @param {Candidate & { candidate: string }} data as received
  * @returns {Candidate | null}
  */
 export function candidateOf({ candidate, sdpMid, sdpMLineIndex }: Candidate & {
@@ -22,7 +22,7 @@ export namespace LIMITS {
 /** @extends {Emitter<CallsEvents>} */
 export class Calls extends Emitter<CallsEvents> {
     /**
-     * Calls over a client, wired to what it tells.
+     * Returns calls that are wired to a client's events.
      * @param {import('./client.js').Client} client
      * @param {Partial<CallsOptions>} [options]
      */
@@ -43,22 +43,22 @@ export class Calls extends Emitter<CallsEvents> {
     /** @param {string} remote */
     with(remote: string): Call | undefined;
     /**
-     * Calls `to`, a peer's address or a user. An `offer` saves a turn with a peer whose presence has `answers: 'all'`; it
-     * goes to an address alone, for a user may have many devices.
+     * Calls `to`, a peer's address or a user. An `offer` saves a round trip with a peer whose presence has
+     * `answers: 'all'`. It is only sent to an address, because a user may have many devices.
      * @param {string} to
-     * @param {Record<string, any>} [data] what is wanted
+     * @param {Record<string, any>} [data] the requested media
      * @param {{ offer?: Description | RTCSessionDescription | null }} [now]
      */
     invite(to: string, data?: Record<string, any>, { offer }?: {
         offer?: Description | RTCSessionDescription | null;
     }): Call;
     /**
-     * Takes a message that came; true when it was about calls.
+     * Handles a received message. Returns true if it was about calls.
      * @param {Frame} message
      */
     handle(message: Frame): boolean;
     /**
-     * An init becomes an incoming call; `mutual` when we were calling its sender too.
+     * Turns an init into an incoming call; `mutual` if we were calling its sender, too.
      * @param {Init} init
      * @param {boolean} [mutual]
      */
@@ -72,13 +72,13 @@ export class Calls extends Emitter<CallsEvents> {
     /** @param {string} address */
     peerOffline(address: string): void;
     /**
-     * Who was gone is back, perhaps under a new address; or we are, and hear who is there.
+     * A peer is back, perhaps under a new address; or we are back, and learn who is online.
      * @param {string} address
      */
     peerOnline(address: string): void;
     /**
-     * Another session of a user is online. A remote that never sent the call's id, as the published browser client, goes
-     * on with it: it cannot say which call it means.
+     * Another session of a user is online. If the remote never sent the call's id, as the published browser client does
+     * not, its call continues with this session, since that client cannot name the call.
      * @param {string} address
      */
     userOnline(address: string): void;
@@ -87,7 +87,7 @@ export class Calls extends Emitter<CallsEvents> {
     #private;
 }
 /**
- * One call; Calls makes them.
+ * One call, created by Calls.
  * @extends {Emitter<CallEvents>}
  */
 export class Call extends Emitter<CallEvents> {
@@ -121,17 +121,17 @@ export class Call extends Emitter<CallEvents> {
     message: string;
     endedByRemote: boolean;
     accept(): void;
-    /** `reason` is a code of the protocol's list, as in hangup(). */
+    /** Rejects an incoming call. `reason` is a code of the protocol, as in hangup(). */
     reject(reason?: string): void;
-    /** `reason` is a code of the protocol's list. */
+    /** Ends the call. `reason` is a code of the protocol. */
     hangup(reason?: string): void;
     /**
-     * Sends our offer or answer, and then the candidates that waited for it.
+     * Sends our offer or answer, then the candidates that were waiting for it.
      * @param {Description | RTCSessionDescription} description
      */
     describe(description: Description | RTCSessionDescription): void;
     /**
-     * Sends one of our candidates; null ends them.
+     * Sends one of our candidates; null is the end of candidates.
      * @param {Candidate | null} candidate
      */
     addCandidate(candidate: Candidate | null): void;
@@ -141,26 +141,26 @@ export class Call extends Emitter<CallEvents> {
     /** @param {string} address */
     isWith(address: string): boolean;
     /**
-     * Asks the remote, with our offer if there is one.
+     * Sends the init, with our offer if there is one.
      * @param {Description | null} offer
      */
     init(offer: Description | null): void;
     /**
-     * What the remote says. What does not fit the state is passed over.
+     * Handles a message from the remote. Ignores what does not fit the state.
      * @param {string} verb
      * @param {Record<string, any>} data
      */
     receive(verb: string, data: Record<string, any>): void;
     /**
-     * The remote is heard of at this address.
+     * The remote is at this address now.
      * @param {string} address
      */
     moved(address: string): this;
-    /** Signalling is gone, theirs or ours: connected media may outlive it for a while. */
+    /** Signalling is lost on either side; connected media may continue for a while. */
     unreachable({ remote }?: {
         remote?: boolean | undefined;
     }): void;
-    /** Lets the remote know where we are now: an end of candidates says nothing but the call's id. */
+    /** Sends our new address to the remote, in an end of candidates: it carries nothing but the call's id. */
     greet(): void;
     /**
      * @param {string} verb
@@ -170,7 +170,7 @@ export class Call extends Emitter<CallEvents> {
     /** @param {CallState} state */
     enter(state: CallState): void;
     /**
-     * `message`: the other side's words beside the code.
+     * `message`: the other side's text for the code.
      * @param {string} reason
      */
     finish(reason: string, { remote, message }?: {
@@ -184,7 +184,7 @@ export type Message = import("./client.js").Message;
 export type Frame = import("./client.js").Frame;
 export type CallState = "idle" | "ringing" | "incoming" | "connecting" | "active" | "ended";
 /**
- * A candidate as RTCPeerConnection gives and takes it.
+ * A candidate in the format of RTCPeerConnection.
  */
 export type Description = {
     type: "offer" | "answer";
@@ -202,12 +202,12 @@ export type CallsEvents = {
 export type CallEvents = {
     state: [state: CallState];
     /**
-     * now offer
+     * time to offer
      */
     accepted: [];
     description: [description: Description];
     /**
-     * null is the end of them
+     * null is the end of candidates
      */
     candidate: [candidate: Candidate | null];
     ended: [call: Call];
@@ -215,7 +215,7 @@ export type CallEvents = {
 export type CallsOptions = {
     send: (message: Message) => unknown;
     /**
-     * our own, which decides when two call each other
+     * our own; decides which call goes on when two peers call each other
      */
     address: () => string | null;
     limits?: Partial<{
@@ -226,7 +226,7 @@ export type CallsOptions = {
         early: number;
     }> | undefined;
     /**
-     * An init as it came.
+     * A received init.
      */
     clock?: import("./events.js").Clock | undefined;
 };

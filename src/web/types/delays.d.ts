@@ -2,23 +2,24 @@
  * Averages in ms; `camera` is not below 0.
  * @typedef {{ total: number, camera: number, network: number, buffer: number, decoding: number, screen: number }} Parts
  *
- * What the browser measured, in ms; null where it does not tell.
+ * What the browser measured, in ms; null if unknown.
  * @typedef {{ rtt: number | null, buffer: number | null, decoding: number | null }} Measured
  */
 /**
- * Asks for the time of capture with frames, where the browser can.
- * @param {Iterable<RTCRtpTransceiver>} transceivers before the description is made
+ * Requests the capture time of frames, if the browser supports that.
+ * @param {Iterable<RTCRtpTransceiver>} transceivers before the description is created
  */
 export function askCaptureTime(transceivers: Iterable<RTCRtpTransceiver>): void;
 /**
- * When the frame that is shown was captured, by the camera's clock: ms since 1970, or null.
+ * Returns when the shown frame was captured, by the camera's clock: ms since 1970, or null.
  * @param {Iterable<RTCRtpReceiver>} receivers
  * @param {number | undefined} rtpTimestamp of the frame
  */
 export function capturedAt(receivers: Iterable<RTCRtpReceiver>, rtpTimestamp: number | undefined): number | null;
 export class Delays {
     /**
-     * A sender report: when it left by the camera's clock and came by ours, in ms since 1970, and the round trip.
+     * Takes a sender report: when it was sent by the camera's clock and received by ours, in ms since 1970, and the round
+     * trip.
      * @param {{ sent: number, came: number, rtt: number | null }} report
      */
     report({ sent, came, rtt }: {
@@ -26,10 +27,10 @@ export class Delays {
         came: number;
         rtt: number | null;
     }): void;
-    /** What our clock shows more than the camera's, in ms; null before a report. */
+    /** How far our clock is ahead of the camera's, in ms; null before the first report. */
     get ahead(): number | null;
     /**
-     * A frame that is shown: when it was captured by the camera's clock, was decoded and is on the screen by ours.
+     * Takes a shown frame: its capture time by the camera's clock, its decode and display times by ours.
      * @param {{ captured: number | null, decoded: number, shown: number }} frame
      */
     frame({ captured, decoded, shown }: {
@@ -39,13 +40,13 @@ export class Delays {
     }): void;
     /**
      * @param {Measured} measured
-     * @returns {Parts | null} null as long as something is unknown
+     * @returns {Parts | null} null while a part is unknown
      */
     parts({ rtt, buffer, decoding }: Measured): Parts | null;
     #private;
 }
 /**
- * What the browser measured, in ms; null where it does not tell.
+ * What the browser measured, in ms; null if unknown.
  */
 export type Parts = {
     total: number;

@@ -18,25 +18,25 @@ export class SympleCamera extends HTMLElement {
     attributeChangedCallback(name: string, before: string | null, after: string | null): void;
     connectedCallback(): void;
     disconnectedCallback(): void;
-    /** Moved within its page, by moveBefore(): nothing ends. */
+    /** Moved within its page by moveBefore(): the call goes on. */
     connectedMoveCallback(): void;
-    /** What it does: none, calling, playing or stalled. */
+    /** The state of the call: none, calling, playing or stalled. */
     get state(): "playing" | "stalled" | "none" | "calling";
     /**
-     * The `<video>` that shows it.
+     * The `<video>` that shows the camera.
      * @returns {HTMLVideoElement}
      */
     get video(): HTMLVideoElement;
-    /** Plays again: after stop(), or at once what would be tried again later or not at all. */
+    /** Plays again after stop(), or retries at once instead of later or never. */
     play(): void;
-    /** Ends the call and the connection; play() begins anew. */
+    /** Ends the call and the connection; play() starts them again. */
     stop(): void;
-    /** The picture as a PNG, in the size it came; rejected while there is none. */
+    /** Resolves to the picture as a PNG, in the size it was received; rejects while there is none. */
     snapshot(): Promise<Blob>;
     #private;
 }
 /**
- * What stands over the picture, and the event that it is.
+ * The notice over the picture, and its event.
  */
 export type Life = {
     site: Site;

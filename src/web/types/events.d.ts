@@ -1,26 +1,26 @@
-/** 128 random bits. Not `crypto.randomUUID`, which pages over plain http do not have. */
+/** 128 random bits. `crypto.randomUUID` does not exist on pages over plain http. */
 export function randomId(): string;
 /**
- * Refuses a wrong use, with a sentence that says what is right.
+ * Throws a TypeError that describes correct use, unless `right`.
  * @param {unknown} right
  * @param {() => string} words
  * @returns {asserts right}
  */
 export function need(right: unknown, words: () => string): asserts right;
 /**
- * What a value is, in a sentence.
+ * Describes a value for an error message.
  * @param {unknown} value
  */
 export function kind(value: unknown): string;
 /**
- * Calls those who asked for an event.
- * @template {Record<keyof Events, unknown[]>} Events what each event's handlers are given
+ * Calls the handlers of events.
+ * @template {Record<keyof Events, unknown[]>} Events the arguments of each event's handlers
  */
 export class Emitter<Events extends Record<keyof Events, unknown[]>> {
-    /** @param {readonly (keyof Events)[]} events the names there are; any other is a mistake */
+    /** @param {readonly (keyof Events)[]} events the names of all events; on() refuses any other */
     constructor(events: readonly (keyof Events)[]);
     /**
-     * Calls `handler` for every `name` event; returns a function that ends it.
+     * Calls `handler` for every `name` event. Returns a function that removes the handler.
      * @template {keyof Events} Name
      * @param {Name} name
      * @param {(...args: Events[Name]) => void} handler
@@ -36,7 +36,7 @@ export class Emitter<Events extends Record<keyof Events, unknown[]>> {
     #private;
 }
 /**
- * Time and chance, in milliseconds and from 0 to 1.
+ * Time in milliseconds, and random numbers from 0 to 1.
  * @typedef {object} Clock
  * @property {() => number} now
  * @property {(ms: number, run: () => void) => unknown} after
@@ -44,7 +44,7 @@ export class Emitter<Events extends Record<keyof Events, unknown[]>> {
  * @property {() => number} random
  */
 /**
- * The real clock; tests bring their own.
+ * The real clock; tests use their own.
  * @type {Clock}
  */
 export const clock: Clock;
@@ -53,7 +53,7 @@ export function isObject(value: unknown): value is Record<string, any>;
 export function isText(value: unknown): value is string;
 export function has(value: unknown, ...names: string[]): boolean;
 /**
- * Time and chance, in milliseconds and from 0 to 1.
+ * Time in milliseconds, and random numbers from 0 to 1.
  */
 export type Clock = {
     now: () => number;

@@ -5,9 +5,9 @@
  */
 export function look({ little, full: before, since }: State, { came, shown, now }: Seen): State;
 /**
- * How wide a picture is in its element, in pixels of the screen: it keeps its proportions.
+ * The width of a picture in its element, in screen pixels; the picture keeps its proportions.
  * @param {{ clientWidth: number, clientHeight: number, videoWidth: number, videoHeight: number }} video
- * @param {number} ratio pixels of the screen in one of the page
+ * @param {number} ratio screen pixels per CSS pixel
  */
 export function width({ clientWidth, clientHeight, videoWidth, videoHeight }: {
     clientWidth: number;
@@ -16,16 +16,16 @@ export function width({ clientWidth, clientHeight, videoWidth, videoHeight }: {
     videoHeight: number;
 }, ratio: number): number;
 /**
- * `full` is the widest that the call's picture came, `since` when it was first seen to be little.
+ * `full` is the greatest width received in this call, `since` the time at which the picture became little.
  * @typedef {Readonly<{ little: boolean, full: number, since: number | null }>} State
  *
- * What is seen: the picture's width as it came, and as it is shown, in pixels of the screen.
+ * The picture's width as received and as shown, in screen pixels.
  * @typedef {{ came: number, shown: number, now: number }} Seen
  */
-/** A call begins. @type {State} */
+/** The state at the start of a call. @type {State} */
 export const WHOLE: State;
 /**
- * What is seen: the picture's width as it came, and as it is shown, in pixels of the screen.
+ * The picture's width as received and as shown, in screen pixels.
  */
 export type State = Readonly<{
     little: boolean;
@@ -33,7 +33,7 @@ export type State = Readonly<{
     since: number | null;
 }>;
 /**
- * `full` is the widest that the call's picture came, `since` when it was first seen to be little.
+ * `full` is the greatest width received in this call, `since` the time at which the picture became little.
  */
 export type Seen = {
     came: number;

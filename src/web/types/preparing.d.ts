@@ -11,12 +11,12 @@ export function step(state: State, event: Event, { now }: {
     effects: readonly Effect[];
 };
 /**
- * When time itself changes something, in ms; null: it does not.
+ * Returns when to send { type: 'time' }, in ms; null for never.
  * @param {State} state
  */
 export function due({ phase, wanted, since }: State): number | null;
 /**
- * `ice` stands for the ICE servers that it was made with, `since` for the last change of `phase`, in ms.
+ * `ice` identifies the ICE servers of the connection, `since` is the time of the last change of `phase`, in ms.
  * @typedef {Readonly<{ phase: 'none' | 'making' | 'ready' | 'failed', wanted: boolean, ice: string, since: number }>} State
  *
  * @typedef {{ type: 'need', wanted: boolean, ice: string }
@@ -26,16 +26,16 @@ export function due({ phase, wanted, since }: State): number | null;
  */
 /** @type {State} */
 export const REST: State;
-/** Browsers refresh what a STUN server told them for two minutes on mobile networks; later its candidates may lead nowhere. */
+/** Browsers keep STUN mappings alive for two minutes on mobile networks; after that the candidates may be dead. */
 export const FRESH: 120000;
-/** After one that could not be made. */
+/** The wait after a failure. */
 export const PAUSE: 30000;
 export function fits({ phase, ice, since }: State, call: {
     ice: string;
     now: number;
 }): boolean;
 /**
- * `ice` stands for the ICE servers that it was made with, `since` for the last change of `phase`, in ms.
+ * `ice` identifies the ICE servers of the connection, `since` is the time of the last change of `phase`, in ms.
  */
 export type State = Readonly<{
     phase: "none" | "making" | "ready" | "failed";
@@ -44,7 +44,7 @@ export type State = Readonly<{
     since: number;
 }>;
 /**
- * `ice` stands for the ICE servers that it was made with, `since` for the last change of `phase`, in ms.
+ * `ice` identifies the ICE servers of the connection, `since` is the time of the last change of `phase`, in ms.
  */
 export type Event = {
     type: "need";
@@ -62,7 +62,7 @@ export type Event = {
     type: "time";
 };
 /**
- * `ice` stands for the ICE servers that it was made with, `since` for the last change of `phase`, in ms.
+ * `ice` identifies the ICE servers of the connection, `since` is the time of the last change of `phase`, in ms.
  */
 export type Effect = {
     drop?: true;

@@ -1,5 +1,5 @@
 /**
- * Who is online, with all that it tells of itself: `peerType`, `source`, `controls` and what an application adds.
+ * An online peer with all of its presence data: `peerType`, `source`, `controls` and what an application adds.
  * @typedef {Readonly<{ address: string, user: string, id: string, online: true, name?: string, peerType?: string } & Record<string, any>>} Peer
  */
 /**
@@ -47,7 +47,7 @@ export class Roster extends Emitter<RosterEvents> {
         peerType?: string;
     } & Record<string, any>>[];
     /**
-     * Takes a presence as it came; `self` is the address that is never listed.
+     * Handles a received presence. `self` is our own address, which is never listed.
      * @param {{ from?: unknown, data?: unknown }} presence
      * @param {string | null} [self]
      */
@@ -55,12 +55,12 @@ export class Roster extends Emitter<RosterEvents> {
         from?: unknown;
         data?: unknown;
     }, self?: string | null): void;
-    /** Forgets everybody: the connection is gone, and so is what it told. */
+    /** Forgets all peers after the connection is lost. */
     clear(): void;
     #private;
 }
 /**
- * Who is online, with all that it tells of itself: `peerType`, `source`, `controls` and what an application adds.
+ * An online peer with all of its presence data: `peerType`, `source`, `controls` and what an application adds.
  */
 export type Peer = Readonly<{
     address: string;

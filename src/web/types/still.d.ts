@@ -1,22 +1,22 @@
-/** Seconds that the image may be old. */
+/** The maximum age of the image, in seconds. */
 export const AGE: 60;
 export class Still {
     /**
-     * @param {HTMLCanvasElement} canvas hidden unless there is something to show; pages that allow no images allow it
-     * @param {() => Promise<Blob | null>} load asks for the newest; null when there is none
+     * @param {HTMLCanvasElement} canvas hidden without an image; works where a Content-Security-Policy blocks <img>
+     * @param {() => Promise<Blob | null>} load fetches the newest image; null if there is none
      */
     constructor(canvas: HTMLCanvasElement, load: () => Promise<Blob | null>);
     /**
-     * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
+     * Fetches the newest image, unless one was requested within the last `age` seconds. Resolves when it can be shown.
      * @param {number} [age]
      */
     ask(age?: number): Promise<void>;
     /**
-     * Shows it while there is no frame of the call.
+     * Shows or hides the image; it is wanted until the call's first frame.
      * @param {boolean} wanted
      */
     show(wanted: boolean): void;
-    /** Forgets the image: another one may watch now, or another camera. */
+    /** Forgets the image: the viewer or the camera may be another one now. */
     forget(): void;
     #private;
 }

@@ -1,7 +1,7 @@
 export class StuckTracks {
     /**
-     * A track is stuck if it is muted while media comes, at two measurements in a row: packets that came while it was
-     * being unmuted are nothing.
+     * A track is stuck if it is muted while media arrives, in two consecutive measurements. A single one may only show
+     * packets from before the track was unmuted.
      * @param {any[]} report the values of getStats(), once a second
      * @param {RTCRtpTransceiver[]} transceivers
      * @returns {RTCRtpTransceiver | undefined} one whose track is stuck

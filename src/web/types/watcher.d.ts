@@ -15,7 +15,7 @@
  * @property {import('./client.js').Client} client
  * @property {import('./call.js').Calls} calls over that client
  * @property {HTMLVideoElement} video
- * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ * @property {() => RTCIceServer[]} [ice] returns the current ICE servers
  * @property {import('./still.js').Still | null} [still] shown until a call's first frame
  */
 /** @extends {Emitter<WatcherEvents>} */
@@ -32,30 +32,30 @@ export class Watcher extends Emitter<WatcherEvents> {
     current: Current | null;
     /** @type {import('./reasons.js').Words | null} */
     broken: import("./reasons.js").Words | null;
-    /** Whether the picture is shown so small that less of it was asked for. */
+    /** Whether the picture is shown so small that the small rendition is enough. */
     get little(): boolean;
     /**
-     * The newest that a camera tells of itself.
+     * Returns a camera's newest presence.
      * @param {Camera} peer
      * @returns {Camera & Record<string, any>}
      */
     known(peer: Camera): Camera & Record<string, any>;
     /**
-     * Takes an event of watching.js.
+     * Handles an event of watching.js.
      * @param {import('./watching.js').Event} event
      */
     happens(event: import("./watching.js").Event): void;
-    /** A person wants the last camera again. */
+    /** Plays the last camera again, on a person's request. */
     again(): void;
     /**
-     * Answers a camera that calls us.
+     * Accepts a call from a camera.
      * @param {Call} call
      * @param {Camera} peer
      */
     answer(call: Call, peer: Camera): void;
-    /** Looks anew whenever the page wakes or the network changes, and leaves with the page; returns what ends that. */
+    /** Checks when the page wakes or the network changes, hangs up when it is left. Returns a function to stop that. */
     attend(): () => void;
-    /** Ends the call, and everything else; the client stays as it is. */
+    /** Ends the call and all timers; the client stays open. */
     close(): void;
     #private;
 }
@@ -85,7 +85,7 @@ export type WatcherOptions = {
     calls: import("./call.js").Calls;
     video: HTMLVideoElement;
     /**
-     * the ICE servers as they are now
+     * returns the current ICE servers
      */
     ice?: (() => RTCIceServer[]) | undefined;
     /**

@@ -1,5 +1,5 @@
 /**
- * The next state, and what is to be done, in order.
+ * Returns the next state and the effects, in order.
  * @param {State} state
  * @param {Event} event
  * @param {Moment} moment
@@ -10,33 +10,33 @@ export function step(state: State, event: Event, { now, random }: Moment): {
     effects: readonly Effect[];
 };
 /**
- * When time itself changes something, in ms; null: it does not.
+ * Returns when to send { type: 'time' }, in ms; null for never.
  * @param {State} state
  */
 export function due({ hold, phase, wish, line, paused }: State): number | null;
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  * @typedef {{ address: string, user: string, name?: string, source?: { state?: string, message?: unknown } }} Camera
  *
- * Why it is not called now.
+ * Why the camera is not called now.
  * @typedef {{ until?: number, gone?: string, never?: boolean }} Hold
  *
  * How the last call ended.
  * @typedef {{ code: string, message: string, remote: boolean, peer: Camera }} End
  *
  * @typedef {object} Fields
- * @property {string} line of the client: idle, connecting, online, waiting, denied
- * @property {readonly Camera[]} cameras who is there
- * @property {boolean} auto until a person chooses, a single camera is wished for by itself
+ * @property {string} line the client's state: idle, connecting, online, waiting, denied
+ * @property {readonly Camera[]} cameras those that are online
+ * @property {boolean} auto a single camera plays by itself, until a person chooses
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
- * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
- * @property {boolean} moved our network changed since, and ICE begins anew with the next connection to the server
- * @property {number} tries calls since there was a picture
- * @property {Hold | null} hold why it is not called now
+ * @property {boolean} suspect the camera got a new session during the call, and may not know the call
+ * @property {boolean} moved our network changed during the call; ICE restarts with the next connection to the server
+ * @property {number} tries calls since the last picture
+ * @property {Hold | null} hold why the camera is not called now
  * @property {End | null} end how the last call ended
  *
- * `phase` is of the call, `peer` whom it is with.
+ * `phase` is the phase of the call, `peer` its camera.
  * @typedef {Readonly<Fields & ({ phase: 'none', peer: null } | { phase: 'calling' | 'playing' | 'stalled', peer: Camera })>} State
  *
  * @typedef {{ type: 'line', state: string }
@@ -52,12 +52,12 @@ export function due({ hold, phase, wish, line, paused }: State): number | null;
  * @typedef {[state: State, effects?: readonly Effect[]]} Step
  */
 /**
- * Where a page begins: not connected, and a single camera plays by itself.
+ * The initial state of a page: not connected, and a single camera plays by itself.
  * @type {State}
  */
 export const START: State;
 /**
- * Why it is not called now.
+ * Why the camera is not called now.
  */
 export type Camera = {
     address: string;
@@ -77,7 +77,7 @@ export type Hold = {
     never?: boolean;
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type End = {
     code: string;
@@ -86,19 +86,19 @@ export type End = {
     peer: Camera;
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type Fields = {
     /**
-     * of the client: idle, connecting, online, waiting, denied
+     * the client's state: idle, connecting, online, waiting, denied
      */
     line: string;
     /**
-     * who is there
+     * those that are online
      */
     cameras: readonly Camera[];
     /**
-     * until a person chooses, a single camera is wished for by itself
+     * a single camera plays by itself, until a person chooses
      */
     auto: boolean;
     /**
@@ -110,30 +110,30 @@ export type Fields = {
      */
     paused: boolean;
     /**
-     * the camera has a new session since: it may know nothing of our call
+     * the camera got a new session during the call, and may not know the call
      */
     suspect: boolean;
     /**
-     * our network changed since, and ICE begins anew with the next connection to the server
+     * our network changed during the call; ICE restarts with the next connection to the server
      */
     moved: boolean;
     /**
-     * calls since there was a picture
+     * calls since the last picture
      */
     tries: number;
     /**
-     * why it is not called now
+     * why the camera is not called now
      */
     hold: Hold | null;
     /**
      * how the last call ended
      *
-     * `phase` is of the call, `peer` whom it is with.
+     * `phase` is the phase of the call, `peer` its camera.
      */
     end: End | null;
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type State = Readonly<Fields & ({
     phase: "none";
@@ -143,7 +143,7 @@ export type State = Readonly<Fields & ({
     peer: Camera;
 })>;
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type Event = {
     type: "line";
@@ -184,7 +184,7 @@ export type Event = {
     type: "moved";
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type Effect = {
     call?: Camera;
@@ -193,13 +193,13 @@ export type Effect = {
     restart?: boolean;
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type Moment = {
     now: number;
     random?: number;
 };
 /**
- * A camera: who it is, and what it tells of its source.
+ * A camera and the state of its source.
  */
 export type Step = [state: State, effects?: readonly Effect[]];

@@ -17,7 +17,7 @@ export function notice(state: State, { ringing, why, server }?: {
     why?: Why;
     server?: Server;
 }): Notice;
-/** What needs a person before anything can play. */
+/** Problems that a person must solve before anything can play. */
 export const PAGE: Readonly<{
     /** @type {(detail: string) => Words} */
     token: (detail: string) => Words;
@@ -32,8 +32,8 @@ export type Words = import("./reasons.js").Words;
  */
 export type State = import("./watching.js").State;
 /**
- * Why there may be no frames: `source` is the state reported by the camera, `path` that of the network path, `bitrate`
- * what arrives, in bit/s.
+ * Why there may be no frames: `source` is the state reported by the camera, `path` the state of the network path,
+ * `bitrate` the received bitrate in bit/s.
  */
 export type Server = {
     answers?: boolean;
@@ -41,7 +41,7 @@ export type Server = {
     limited?: string;
 };
 /**
- * What stands over the picture; `retry` names a button.
+ * A notice over the picture; `retry` is the label of a button.
  */
 export type Why = {
     source?: {
