@@ -1,4 +1,4 @@
-//! Offers and answers: what a session agrees on with the other side.
+//! Negotiates offers and answers of a session with the other side.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -27,11 +27,11 @@ use crate::rtc::session::section::{Part, Whole};
 use crate::rtc::session::supply::Supply;
 use crate::rtc::{Answer, Config, LocalCandidate, SessionId, SessionStats};
 
-/// No link is taken for slower than this: a key frame a second of the smallest size.
+/// The lower bound of the estimate: one key frame per second in the smallest size.
 const MIN_BITRATE: u32 = 50_000;
 
 impl Session {
-    /// A session for an offer that was read; and our answer.
+    /// Creates a session for a parsed offer; returns it with our answer.
     pub(in crate::rtc) fn accept(
         id: SessionId,
         shared: &Shared,
@@ -96,14 +96,14 @@ impl Session {
         }
     }
 
-    /// Whether a description comes from the peer connection that this session talks with.
+    /// Whether a description is from this session's peer connection.
     pub(in crate::rtc) fn is_with(&self, remote: &Remote) -> bool {
         let theirs = &remote.transport.fingerprint;
-        // Where every section is over nothing says whose it is.
+        // If every section is stopped, the description does not identify its peer connection.
         theirs.is_empty() || self.remote.fingerprint == *theirs
     }
 
-    /// Another offer of the same peer connection.
+    /// Answers another offer from the same peer connection.
     pub(in crate::rtc) fn renegotiate(
         &mut self,
         shared: &Shared,
@@ -120,7 +120,7 @@ impl Session {
         assert!(!self.panics, "a test wants this");
         let transport = self.transport(remote);
         let role = self.connect(shared, &transport)?;
-        // An offer of ours that was open is void.
+        // Our own pending offer becomes void.
         self.roll_back();
         self.open = None;
         self.settle(shared, remote, transport, &plan);
@@ -132,7 +132,7 @@ impl Session {
         Ok(Answer { sdp, streams: self.stats.streams.clone() })
     }
 
-    /// Takes over what was negotiated.
+    /// Applies what was negotiated.
     pub(super) fn settle(&mut self, shared: &Shared, remote: &Remote, transport: Transport, plan: &Plan) {
         self.rtc_deadline = self.time;
         self.names.theirs.clone_from(&transport.ufrag);
@@ -167,7 +167,7 @@ impl Session {
         self.sender.set_streams(streams, shared.config.resend_packets, self.made);
     }
 
-    /// Keeps what both sides agreed on, for descriptions to come.
+    /// Stores what both sides agreed on, for later descriptions.
     pub(super) fn keep_agreed(&mut self, remote: &Remote, plan: Plan) {
         self.agree_on_data(plan.data(remote));
         self.parts = plan.parts(remote, |section| self.announce(section));
@@ -175,14 +175,15 @@ impl Session {
         self.settled = plan.settled;
     }
 
-    /// How the other side is reached from now on; as before, if all sections of its description are over.
+    /// Returns the transport of the other side from now on: the previous one if all sections of its description are
+    /// stopped.
     pub(super) fn transport(&self, remote: &Remote) -> Transport {
         let theirs = &remote.transport;
         if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
     }
 
-    /// The SSRC of what is sent in the section of this number, and that of its retransmissions. They stay
-    /// the same as long as the section does.
+    /// Returns the SSRC of the stream sent in this section, and the SSRC of its retransmissions. Both are constant for
+    /// the lifetime of the section.
     pub(super) fn announce(&mut self, section: u32) -> (u32, u32) {
         if let Some(known) = self.announced.iter().find(|known| known.section == section) {
             return (known.ssrc, known.rtx);
@@ -195,7 +196,7 @@ impl Session {
         (ssrc, rtx)
     }
 
-    /// Writes a description of ours.
+    /// Writes our description.
     pub(super) fn describe(&mut self, setup: &str, whole: Whole, parts: &[Part]) -> String {
         self.version += 1;
         let api = self.rtc.direct_api();
@@ -217,7 +218,7 @@ impl Session {
         describe::write(&facts, parts)
     }
 
-    /// A candidate of the other side. Those of no use to us are ignored.
+    /// Adds a candidate of the other side. Ignores candidates that we cannot use.
     pub(in crate::rtc) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
         let candidate = candidate.trim();
         let candidate = candidate.strip_prefix("a=").unwrap_or(candidate);
@@ -235,12 +236,12 @@ impl Session {
     }
 }
 
-/// What is assumed of a link, and looked for.
+/// Returns the limits of the bandwidth estimate.
 fn limits(config: &Config) -> Limits {
     Limits { initial: config.initial_bitrate, min: MIN_BITRATE, max: config.max_bitrate }
 }
 
-/// A str0m of its own for a session, and the candidates that it has.
+/// Creates a session's own str0m instance; returns it with our candidates.
 pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Box<Rtc>, Vec<String>) {
     let config = &shared.config;
     let limits = config.channels.unwrap_or_default();
@@ -264,7 +265,7 @@ pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Bo
     (Box::new(rtc), lines)
 }
 
-/// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).
+/// Returns the candidate for `m=` and `c=`: the one most likely to be reachable (RFC 8839, 4.2.1.2).
 fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
     let outside = candidates.iter().filter_map(|c| c.advertised);
     let all = || candidates.iter().map(|c| c.base);
@@ -274,7 +275,7 @@ fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
     by_likelihood.find(SocketAddr::is_ipv4).or(first).map(canonical)
 }
 
-/// The payload types to configure: what was settled, and proposals for the rest.
+/// Returns the payload types to configure: those negotiated, and proposals for the rest.
 pub(super) fn choices(settled: &Settled, supply: &Supply) -> Vec<Choice> {
     let mut choices: Vec<Choice> = match settled.video {
         Some(choice) => vec![choice],

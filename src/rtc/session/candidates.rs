@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::rtc::CandidateType;
 
-/// Addresses that a call may name, over all its descriptions and trickled candidates. Browsers name a handful
-/// for each network they come to.
+/// Limit of a caller's candidate addresses, over all descriptions and trickled candidates. Browsers name a handful per
+/// network.
 pub(in crate::rtc) const MAX_NAMED: usize = 64;
-/// How many of those are checked at a time: each takes some 14 datagrams until it is given up. An ICE restart
-/// begins anew.
+/// How many of those are checked at the same time: each takes about 14 datagrams until it fails. An ICE restart resets
+/// the count.
 pub(in crate::rtc) const MAX_CHECKED: usize = 16;
-/// How often any of them is checked anew after a restart, over the whole call: str0m forgets none, and each takes some
-/// 200 bytes. A phone that changes networks every hour, with four addresses in each, comes so far in ten days.
+/// Limit of candidates checked again after restarts, over the whole call: str0m forgets none, and each takes about
+/// 200 bytes. A phone that changes networks every hour, with four addresses in each, reaches it in ten days.
 const MAX_TOTAL: usize = 1024;
 
 /// The candidates of one call.
@@ -24,14 +24,14 @@ pub(in crate::rtc) struct Candidates {
     ignored: u64,
 }
 
-/// What becomes of a candidate.
+/// The decision about a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum Verdict {
-    /// It is to be checked.
+    /// Check it.
     Check,
-    /// It is checked already.
+    /// It is already being checked.
     Known,
-    /// It is not for us: not reachable from here, or one too many.
+    /// It is not reachable from here, or exceeds a limit.
     Ignore,
 }
 
@@ -46,7 +46,7 @@ impl Candidates {
         if self.checked.contains(&address) {
             return Verdict::Known;
         }
-        // IPv4 in IPv6's clothes would be sent by the wrong socket, and its answers not known again.
+        // IPv4-mapped IPv6 addresses would use the wrong socket, and responses would not match.
         let usable = is_reachable(address, ours)
             && canonical(address).is_ipv4() == address.is_ipv4()
             && !ours.contains(&address)
@@ -68,7 +68,7 @@ impl Candidates {
         Verdict::Check
     }
 
-    /// Datagrams come from an address that was not named, maybe.
+    /// Records an address that datagrams come from; it may be one that was not named.
     pub(in crate::rtc) fn discover(&mut self, address: SocketAddr) {
         let named = self.named.iter().any(|(known, _)| *known == address);
         if !named && self.named.len() < MAX_NAMED {
@@ -76,13 +76,13 @@ impl Candidates {
         }
     }
 
-    /// The type of the candidate that has this address.
+    /// Returns the type of the candidate with this address.
     pub(in crate::rtc) fn type_of(&self, address: SocketAddr) -> CandidateType {
         let found = self.named.iter().find(|(named, _)| canonical(*named) == canonical(address));
         found.map_or(CandidateType::PeerReflexive, |(_, kind)| *kind)
     }
 
-    /// The other side began ICE anew: its candidates are checked again.
+    /// Handles an ICE restart of the other side: its candidates are checked again.
     pub(in crate::rtc) fn restart(&mut self) {
         self.checked.clear();
     }
@@ -96,9 +96,8 @@ impl Candidates {
     }
 }
 
-/// Whether what a caller names, or comes from, is one address to send to. Multicast and broadcast are many
-/// at once; loopback is this machine, and what trusts it: it is for those alone to whom we name a loopback
-/// address of ours.
+/// Whether a caller's address, named or observed, is a unicast address that we may send to. Loopback reaches services
+/// that trust this machine, so it is only allowed if we offer a loopback address ourselves.
 pub(crate) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
     let address = canonical(address);
     let loopback = ours.iter().any(|a| a.ip().is_loopback());
@@ -109,8 +108,8 @@ pub(crate) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
         ip if ip.is_loopback() => loopback,
         // 0.0.0.0/8 is this host, 240.0.0.0/4 reserved, with broadcast at its end (RFC 6890 2.2.2).
         IpAddr::V4(ip) => !matches!(ip.octets()[0], 0 | 240..) && !ip.is_multicast(),
-        // ::/96 is unspecified or an IPv4 address in disguise; link-local needs a zone, which no
-        // candidate has.
+        // ::/96 is unspecified or an embedded IPv4 address; link-local needs a zone, which candidates
+        // don't have.
         IpAddr::V6(ip) => {
             ip.segments()[..6] != [0; 6]
                 && !ip.is_multicast()
@@ -120,14 +119,14 @@ pub(crate) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
     }
 }
 
-/// An IPv4 address behind a translator (RFC 6052 2.1) that would be refused as such.
+/// Whether an IPv6 address is a NAT64 address (RFC 6052 2.1) of an IPv4 address that would be refused.
 fn is_nat64(octets: [u8; 16]) -> bool {
     let [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] = octets else { return false };
     let inner = Ipv4Addr::new(a, b, c, d);
     !is_reachable(SocketAddr::new(inner.into(), 1), &[])
 }
 
-/// The address as str0m compares it: IPv4 as IPv4, and no scope or flow label.
+/// Returns the address as str0m compares it: mapped IPv4 as IPv4, without scope or flow label.
 pub(in crate::rtc) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -195,7 +194,7 @@ mod tests {
             assert!(candidates.checked() <= MAX_CHECKED);
             candidates.restart();
         }
-        // The first 64 were named before the first restart, of which 16 had their turn.
+        // The first 64 were named before the first restart; 16 of them were checked.
         assert_eq!((checked, candidates.named.len()), (MAX_CHECKED, MAX_NAMED));
         assert_eq!(candidates.ignored(), 10_000 - 16);
     }

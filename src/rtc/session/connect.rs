@@ -1,7 +1,7 @@
-//! How ICE and DTLS reach the other side: all that str0m is given of a description.
+//! Connects ICE and DTLS to the other side: the only part of a description that str0m sees.
 //!
-//! Media is ours from the payload type to the packet, and descriptions are, too. So str0m knows of no media sections, and
-//! its parser of descriptions, half a megabyte of it, is not linked.
+//! This crate handles descriptions and media itself, from payload types to packets. So str0m knows no media sections,
+//! and its SDP parser, half a megabyte, is not linked.
 
 use str0m::crypto::Fingerprint;
 use str0m::{Candidate, IceCreds};
@@ -16,13 +16,13 @@ use crate::rtc::{CandidateType, Config, LocalCandidate};
 /// Our role in DTLS, as in `a=setup` (RFC 8842, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// We begin the handshake.
+    /// We start the handshake.
     Active,
     Passive,
 }
 
 impl Role {
-    /// The one that the other side leaves to us; passive, if it leaves us the choice.
+    /// Returns our role for the other side's `a=setup`; passive, if it leaves us the choice.
     fn facing(transport: &Transport) -> Role {
         if transport.setup.as_deref() == Some("passive") { Role::Active } else { Role::Passive }
     }
@@ -36,8 +36,8 @@ impl Role {
 }
 
 impl Session {
-    /// Takes over how the other side is reached: begins ICE and DTLS, or restarts ICE if its credentials changed, and has
-    /// new candidates checked. Returns our role, which stays the same.
+    /// Applies the other side's transport: starts ICE and DTLS, or restarts ICE if its credentials changed, and checks
+    /// new candidates. Returns our role, which never changes.
     pub(super) fn connect(&mut self, shared: &Shared, transport: &Transport) -> Result<Role, Refusal> {
         let role = match self.role {
             Some(role) => {
@@ -52,12 +52,12 @@ impl Session {
         Ok(role)
     }
 
-    /// Begins ICE and DTLS.
+    /// Starts ICE and DTLS.
     pub(super) fn begin(&mut self, transport: &Transport, role: Role) -> Result<Role, Refusal> {
         let fingerprint: Fingerprint = transport.fingerprint.parse().map_err(unusable)?;
         let mut api = self.rtc.direct_api();
         if transport.ice_lite {
-            // It makes no checks (RFC 8445, 6.1.1).
+            // The other side makes no checks (RFC 8445, 6.1.1).
             api.set_ice_controlling(true);
         }
         api.set_remote_ice_credentials(creds(transport));
@@ -67,8 +67,8 @@ impl Session {
         Ok(role)
     }
 
-    /// Restarts ICE (RFC 8445, 9) under new credentials; media goes on by the path in use. Pairs of candidates are formed
-    /// anew by taking ours away and adding them again, since str0m only restarts ICE for descriptions of its own.
+    /// Restarts ICE (RFC 8445, 9) with new credentials; media continues on the current path. Removes and re-adds our
+    /// candidates to form new pairs, since str0m only restarts ICE for descriptions that it created.
     fn restart_ice(&mut self, config: &Config, transport: &Transport) {
         self.candidates.restart();
         let mut api = self.rtc.direct_api();
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Has the candidates of a description checked.
+    /// Checks the candidates of a description.
     pub(super) fn check_candidates(&mut self, transport: &Transport) {
         for line in &transport.candidates {
             if let Ok(candidate) = Candidate::from_sdp_string(line) {
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Has a candidate checked, if it is one to check.
+    /// Checks a candidate, if it is acceptable.
     pub(super) fn check_candidate(&mut self, line: &str, candidate: Candidate) {
         let Some(address) = sdp::candidate_address(line) else { return };
         let verdict = self.candidates.take(address, CandidateType::of(line), &self.addresses);
@@ -105,7 +105,7 @@ impl Session {
     }
 }
 
-/// Our candidates, for str0m.
+/// Returns our candidates for str0m.
 pub(super) fn local_candidates(config: &Config) -> impl Iterator<Item = Candidate> {
     config.candidates.iter().flat_map(|LocalCandidate { base, advertised }| {
         let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
@@ -117,7 +117,7 @@ fn creds(transport: &Transport) -> IceCreds {
     IceCreds { ufrag: transport.ufrag.clone(), pass: transport.pwd.clone() }
 }
 
-/// str0m's own words may repeat what it read.
+/// Replaces str0m's error text, which may quote its input.
 fn unusable(e: impl std::fmt::Display) -> Refusal {
     log::trace!("refused a description: {e}");
     Refusal::bad_sdp("its ICE or DTLS attributes are inconsistent")

@@ -1,11 +1,11 @@
-//! ICE user fragments and passwords, from the system's random numbers. str0m would take them from a generator whose other
-//! numbers peers can see, and whoever knows a session's password can answer its checks.
+//! ICE user fragments and passwords from the system's random numbers. str0m would use a generator whose other outputs
+//! are visible to peers, and anybody who knows a session's password can answer its checks.
 
 use str0m::IceCreds;
 
 /// `ice-char` of RFC 8839, 5.4: 64 of them, so that each takes six bits.
 const CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-/// RFC 8839 asks for 4 and 22 at least; these are 48 and 144 bits.
+/// RFC 8839 requires at least 4 and 22 characters; these have 48 and 144 bits.
 const UFRAG: usize = 8;
 const PASSWORD: usize = 24;
 const NAME: usize = 20;
@@ -16,12 +16,12 @@ pub(in crate::rtc) fn credentials() -> IceCreds {
     IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() }
 }
 
-/// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits).
+/// Returns a CNAME for one session that reveals nothing (RFC 7022, 4.2, which requires 96 bits).
 pub(in crate::rtc) fn random_name() -> String {
     text(2 * NAME).chars().filter(char::is_ascii_alphanumeric).take(NAME).collect()
 }
 
-/// For the `o=` line: below 2^62, so that it fits wherever it is read (RFC 8829, 5.2.1).
+/// Returns a session ID for the `o=` line: below 2^62, so that any parser can represent it (RFC 8829, 5.2.1).
 pub(in crate::rtc) fn random_number() -> u64 {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the system has random numbers");

@@ -1,7 +1,7 @@
-//! Writes our descriptions: offers, and answers to what was read and planned (RFC 8829, 5.2 and 5.3).
+//! Writes our descriptions: offers, and answers to parsed offers (RFC 8829, 5.2 and 5.3).
 //!
-//! str0m's own are not used: ours have one CNAME for all streams, only what the other side offered, and our addresses, so
-//! that nobody waits for candidates.
+//! They have one CNAME for all streams, contain only what the other side offered, and include our addresses, so that
+//! nobody waits for candidates.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,12 @@ use super::section::{DataSection, Declined, Part, STREAM_NAME, Used, Whole};
 use super::simulcast::Layers;
 use super::slots::{kind, write_format, write_line};
 
-/// What str0m uses, and everybody else.
+/// The port that str0m and everybody else uses.
 pub(in crate::rtc) const SCTP_PORT: u16 = 5000;
 
-/// What all sections of a description share.
+/// The facts that all sections of a description share.
 pub(in crate::rtc) struct Facts<'a> {
-    /// Of `o=`: the same in all descriptions of a session, and the number of this one.
+    /// From `o=`: the session ID, which is the same in all descriptions, and the version of this one.
     pub(in crate::rtc) origin: u64,
     pub(in crate::rtc) version: u64,
     pub(in crate::rtc) ufrag: &'a str,
@@ -24,9 +24,9 @@ pub(in crate::rtc) struct Facts<'a> {
     pub(in crate::rtc) setup: &'a str,
     pub(in crate::rtc) cname: &'a str,
     pub(in crate::rtc) candidates: &'a [String],
-    /// The candidate for who reads no others (RFC 8839, 4.2.1.2).
+    /// The default candidate, for peers without ICE (RFC 8839, 4.2.1.2).
     pub(in crate::rtc) default: Option<SocketAddr>,
-    /// The largest message of a data channel, in bytes.
+    /// The maximum size of a data channel message, in bytes.
     pub(in crate::rtc) max_message: usize,
     pub(in crate::rtc) whole: Whole,
 }
@@ -57,7 +57,8 @@ pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part]) -> String {
     sdp
 }
 
-/// How ICE and DTLS reach us. In declined sections, too: several stacks refuse a description without.
+/// Writes the attributes of ICE and DTLS. Declined sections have them, too: several stacks refuse a description
+/// without.
 fn write_transport(sdp: &mut String, facts: &Facts<'_>) {
     write_line(sdp, format_args!("a=ice-ufrag:{}", facts.ufrag));
     write_line(sdp, format_args!("a=ice-pwd:{}", facts.pwd));
@@ -66,12 +67,12 @@ fn write_transport(sdp: &mut String, facts: &Facts<'_>) {
     write_line(sdp, format_args!("a=setup:{}", facts.setup));
 }
 
-/// The port of an `m=` line. 9 stands for none yet (RFC 8829, 5.2.1).
+/// Returns the port for an `m=` line; 9 means none yet (RFC 8829, 5.2.1).
 fn port(facts: &Facts<'_>) -> u16 {
     facts.default.map_or(9, |address| address.port())
 }
 
-/// Where we are reached, for a section that is used.
+/// Writes our addresses into a used section.
 fn write_place(sdp: &mut String, facts: &Facts<'_>, candidates: &[String]) {
     match facts.default.map(|address| address.ip()) {
         Some(ip) if ip.is_ipv6() => write_line(sdp, format_args!("c=IN IP6 {ip}")),
@@ -156,8 +157,8 @@ fn write_declined(sdp: &mut String, facts: &Facts<'_>, declined: &Declined) {
         Some(port) => write_line(sdp, format_args!("a=sctp-port:{port}")),
         None => {}
     }
-    // Not needed in a section that is over, but str0m reads no dynamic number without its name, and werift takes what
-    // stands here for what its codecs are when the section comes back.
+    // A stopped section does not need this, but str0m parses no dynamic payload type without its name, and werift takes
+    // these formats as its codecs when the section is reused.
     if let Some((f, feedback)) = named {
         write_line(sdp, format_args!("a=rtpmap:{} {}", f.pt, f.name));
         if !f.fmtp.is_empty() {

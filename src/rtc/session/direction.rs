@@ -1,6 +1,6 @@
 //! Who sends in a media section (RFC 3264, 5.1 and 6.1; RFC 8829, 5.3.1).
 
-/// As the writer of a description sees it.
+/// A direction from the point of view of the description's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum Direction {
     SendRecv,
@@ -19,7 +19,7 @@ impl Direction {
         }
     }
 
-    /// The direction that an attribute names; `None` for any other attribute.
+    /// Parses a direction attribute; returns `None` for any other attribute.
     pub(in crate::rtc) fn parse(attribute: &str) -> Option<Direction> {
         let all = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
         all.into_iter().find(|direction| direction.attribute() == attribute)
@@ -42,8 +42,8 @@ impl Direction {
         matches!(self, Direction::SendRecv | Direction::RecvOnly)
     }
 
-    /// What becomes of a section in which the other side would do this, and we would do `ours`: one side sends what
-    /// the other takes.
+    /// Returns our direction in a section in which the other side wants `self` and we want `ours`: a side only sends
+    /// what the other receives.
     pub(in crate::rtc) fn agree(self, ours: Direction) -> Direction {
         Direction::of(ours.sends() && self.receives(), ours.receives() && self.sends())
     }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn one_side_sends_what_the_other_takes() {
-        // RFC 3264, 6.1: by rows what the other side would do, by columns what we would.
+        // RFC 3264, 6.1. Rows: what the other side wants; columns: what we want.
         let table = [
             (SendRecv, [SendRecv, SendOnly, RecvOnly, Inactive]),
             (SendOnly, [RecvOnly, Inactive, RecvOnly, Inactive]),
@@ -67,7 +67,7 @@ mod tests {
         for (theirs, row) in table {
             for (ours, expected) in ALL.into_iter().zip(row) {
                 assert_eq!(theirs.agree(ours), expected, "they {theirs:?}, we {ours:?}");
-                // Both sides come to the same.
+                // Both sides reach the same result.
                 assert_eq!(
                     ours.agree(theirs),
                     Direction::of(expected.receives(), expected.sends()),

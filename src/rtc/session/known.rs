@@ -1,8 +1,8 @@
-//! The other side's addresses that ICE knows, and what becomes of them in a restart.
+//! The other side's addresses known to ICE, and how a restart handles them.
 //!
-//! str0m discards a candidate, but never forgets it, and ignores checks from where one was discarded. So an address that
-//! the other side was heard from since the last restart stays: it may go on, unannounced, from where it was. All others
-//! are discarded, or each restart would check all addresses of all networks that a caller has ever been in.
+//! str0m never forgets a discarded candidate and ignores checks from its address. So addresses from which the other
+//! side sent something since the last restart stay: it may continue from there without announcing it. All others are
+//! discarded; otherwise each restart would check all addresses of all networks that a caller has ever been in.
 
 use std::net::SocketAddr;
 
@@ -17,18 +17,19 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Remote {
     candidate: Candidate,
-    /// Since ICE began, or began anew.
+    /// Since ICE started or restarted.
     heard: bool,
 }
 
 impl Known {
-    /// The other side named a candidate, which is checked.
+    /// Adds a candidate that the other side named and that is being checked.
     pub(super) fn add(&mut self, candidate: Candidate) {
         self.discarded.retain(|address| *address != candidate.addr());
         self.current.push(Remote { candidate, heard: false });
     }
 
-    /// Something authentic came from an address. Returns what makes str0m answer there, if it would not.
+    /// Takes note of an address that something authentic came from. Returns a candidate to add if str0m would not
+    /// answer there.
     pub(super) fn hear(&mut self, address: SocketAddr) -> Option<Candidate> {
         let mut is_known = false;
         for remote in self.current.iter_mut().filter(|remote| remote.candidate.addr() == address) {
@@ -44,7 +45,7 @@ impl Known {
         (self.discarded.len() < before).then_some(candidate)
     }
 
-    /// ICE begins anew. Returns what is to be discarded.
+    /// Handles an ICE restart. Returns the candidates to discard.
     pub(super) fn restart(&mut self) -> Vec<Candidate> {
         let silent = self.current.extract_if(.., |remote| !std::mem::take(&mut remote.heard));
         let silent: Vec<Candidate> = silent.map(|remote| remote.candidate).collect();
@@ -53,9 +54,9 @@ impl Known {
     }
 }
 
-/// As str0m has it when a check comes from somewhere new (RFC 8445, 7.3.1.3).
+/// Returns the candidate that str0m would create for a check from a new address (RFC 8445, 7.3.1.3).
 fn peer_reflexive(address: SocketAddr) -> Option<Candidate> {
     let (ip, port) = (address.ip(), address.port());
-    // Behind all that was named.
+    // The lowest priority, after all named candidates.
     Candidate::from_sdp_string(&format!("candidate:heard 1 udp 1 {ip} {port} typ prflx")).ok()
 }

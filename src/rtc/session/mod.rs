@@ -1,4 +1,4 @@
-//! The session of one viewer: ICE and DTLS by str0m, what is sent to it, and when it ends.
+//! The session of one viewer: ICE and DTLS by str0m, the media sent to it, and when it ends.
 
 mod agree;
 pub(crate) mod candidates;
@@ -59,21 +59,21 @@ use sdp::Transport;
 use section::{Part, Whole};
 use state::{Signs, State};
 
-/// Timers wait until the next multiple of this, so that one wake-up serves all sessions.
+/// Timers are rounded up to a multiple of this, so that one wake-up serves all sessions.
 const TICK: Duration = Duration::from_millis(5);
-/// The same for what nobody waits for: reports, and ICE and statistics of a session that is connected.
+/// The same for timers without urgency: reports, and ICE and statistics of a connected session.
 const CALM_TICK: Duration = Duration::from_millis(50);
-/// How often str0m reports which path ICE has nominated.
+/// How often str0m reports the path that ICE nominated.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
-/// What all sessions of a fan-out share.
+/// State shared by all sessions of a fan-out.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) crypto: Arc<CryptoProvider>,
-    /// Made for the first session: until somebody watches, most of OpenSSL need not be in memory.
+    /// Created for the first session: until then, most of OpenSSL need not be in memory.
     pub(super) certificate: Arc<OnceLock<DtlsCert>>,
-    /// When the fan-out was made, from which ticks count.
+    /// When the fan-out was created; ticks count from here.
     pub(super) start: Instant,
     pub(super) wall: Wall,
 }
@@ -84,21 +84,21 @@ impl Shared {
         self.certificate.get_or_init(make).clone()
     }
 
-    /// The first of the ticks at or after a time.
+    /// Returns the first tick at or after a time.
     fn tick(&self, at: Instant, tick: Duration) -> Instant {
-        // 64 bits of nanoseconds are centuries.
+        // 64 bits of nanoseconds last for centuries.
         let past = at.saturating_duration_since(self.start).as_nanos() as u64 % tick.as_nanos() as u64;
         if past == 0 { at } else { at + tick - Duration::from_nanos(past) }
     }
 }
 
-/// What a session has to say to the fan-out.
+/// A notification from a session to the fan-out.
 pub(super) enum Note {
     Connected,
     KeyFrameWanted(StreamId, KeyFrameReason),
-    /// It needs a key frame of a stream, or the frames since the last one.
+    /// The session needs a key frame of a stream, or the frames since the last one.
     Joined(StreamId),
-    /// The other side ended its transport, and begins another for what goes on.
+    /// The other side ended its transport and starts another one for the remaining sections.
     Anew,
     Estimate(u32),
     #[cfg(feature = "recv")]
@@ -108,13 +108,13 @@ pub(super) enum Note {
 
 /// Where the output of a session goes.
 pub(super) struct Sink<'a> {
-    /// Says which checks may leave.
+    /// Decides which checks may be sent.
     pub(super) paths: &'a Directory,
     pub(super) notes: &'a mut Vec<Note>,
     pub(super) skipped: &'a mut Skipped,
 }
 
-/// What both sides sign their checks with (RFC 8445 7.2.2). Theirs is empty until they have spoken.
+/// The credentials of both sides' checks (RFC 8445 7.2.2). Theirs are empty until their description arrives.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) ours: String,
@@ -123,7 +123,7 @@ pub(super) struct Names {
     pub(super) their_password: String,
 }
 
-/// What we send in a section, as our descriptions say.
+/// What we send in a section, according to our descriptions.
 #[derive(Clone, Debug)]
 struct Announced {
     /// The section's number in the session.
@@ -134,31 +134,31 @@ struct Announced {
 
 pub(super) struct Session {
     id: SessionId,
-    /// Boxed, since it is large, and what is sent passes it by.
+    /// Boxed: it is large, and media does not go through it.
     rtc: Box<Rtc>,
     time: Instant,
-    /// When str0m wants to be called.
+    /// When to call str0m next.
     rtc_deadline: Instant,
     state: State,
-    /// When its transport was made: of two by one path, the newer counts.
+    /// When its transport was created: of two sessions on one path, the newer wins.
     made: Instant,
     heard: Instant,
     route: Route,
-    /// Whose DTLS handshake it is, where the other side began it.
+    /// The client random of its DTLS handshake, if the other side started it.
     pub(super) client: Option<[u8; 32]>,
-    /// How the other side is reached, as its last description says.
+    /// The other side's transport, from its last description.
     remote: Transport,
-    /// The section whose transport it is.
+    /// The section that carries the transport.
     tag: String,
-    /// Our role in DTLS, once it began.
+    /// Our role in DTLS, once it started.
     role: Option<Role>,
     settled: Settled,
-    /// The sections as both sides agreed on them last.
+    /// The sections as last agreed by both sides.
     parts: Vec<Part>,
     whole: Whole,
-    /// An offer of ours that waits for its answer.
+    /// Our pending offer.
     open: Option<OpenOffer>,
-    /// Of our descriptions' `o=` line.
+    /// The session ID in our `o=` lines.
     origin: u64,
     version: u64,
     cname: String,
@@ -169,13 +169,13 @@ pub(super) struct Session {
     channels: Option<Box<Channels>>,
     /// The SSRCs announced for each section that we send in.
     announced: Vec<Announced>,
-    /// Keys of a DTLS handshake, until the certificate of the other side was verified.
+    /// Keys of a DTLS handshake, until the other side's certificate is verified.
     keys: Option<Keys>,
     /// Whether audio is received, too.
     converses: bool,
-    /// The next datagram of str0m's.
+    /// The next datagram from str0m.
     ready: Option<(Path, Vec<u8>)>,
-    /// Datagrams that came since something of its own was taken.
+    /// Datagrams received since one of its own was last taken.
     unanswered: u32,
     names: Names,
     candidates: Candidates,
@@ -183,10 +183,10 @@ pub(super) struct Session {
     /// Our own addresses, inside and outside.
     addresses: Vec<SocketAddr>,
     local_candidates: Vec<String>,
-    /// The one of them for who reads no others.
+    /// The default candidate among them.
     default: Option<SocketAddr>,
     stats: SessionStats,
-    /// A test wants the next thing it does to panic.
+    /// Set by a test to make the next action panic.
     #[cfg(test)]
     pub(super) panics: bool,
 }
@@ -200,7 +200,7 @@ impl Session {
         self.sender.set_max_bitrate(bps);
     }
 
-    /// Takes over our own ICE credentials; says whether they are others than before, as after a restart.
+    /// Updates our ICE credentials. Returns whether they changed, as after a restart.
     pub(super) fn renew_names(&mut self) -> bool {
         let own = self.rtc.direct_api().local_ice_credentials();
         let before = std::mem::replace(&mut self.names.ours, own.ufrag);
@@ -208,32 +208,32 @@ impl Session {
         !before.is_empty() && before != self.names.ours
     }
 
-    /// Whether an address is one to answer to.
+    /// Whether we may send to an address.
     pub(super) fn reaches(&self, address: SocketAddr) -> bool {
         is_reachable(address, &self.addresses)
     }
 
-    /// When it was made; its id tells two of a moment apart.
+    /// Returns when it was created; the id breaks ties.
     pub(super) fn made(&self) -> (Instant, SessionId) {
         (self.made, self.id)
     }
 
-    /// When something authentic came last.
+    /// Returns when something authentic last arrived.
     pub(super) fn heard(&self) -> Instant {
         self.heard
     }
 
-    /// Whether a path is the one in use, or may become so.
+    /// Whether a path is in use, or may become so.
     pub(super) fn uses(&self, path: Path) -> bool {
         self.route.path().is_none_or(|used| used == path)
     }
 
-    /// A newer session took its place.
+    /// Ends the session because a newer one replaced it.
     pub(super) fn replace(&mut self) {
         self.end(|| End::new(EndReason::Replaced, "replaced by a newer call from the same address and port"));
     }
 
-    /// Its transport can't go on.
+    /// Ends the session because its transport failed.
     pub(super) fn lose(&mut self) {
         self.end(|| End::new(EndReason::Lost, "the viewer ended its transport"));
     }
@@ -242,13 +242,13 @@ impl Session {
         self.turn_to(|state| state.end(end));
     }
 
-    /// Goes on to another state.
+    /// Changes to another state.
     fn turn_to(&mut self, next: impl FnOnce(State) -> State) {
         // If that panics, the session is not used again.
         self.state = next(std::mem::replace(&mut self.state, State::Closing));
     }
 
-    /// How far DTLS is.
+    /// Returns the progress of DTLS.
     pub(super) fn stage(&self) -> Stage {
         match self.state.is_connected() {
             true if self.takes_data() => Stage::Open,
@@ -288,12 +288,12 @@ impl Session {
         }
     }
 
-    /// What its link is assumed or estimated to carry, in bit/s.
+    /// Returns the assumed or estimated bandwidth of its link, in bit/s.
     pub(super) fn estimate(&self) -> u32 {
         self.sender.estimate()
     }
 
-    /// Selects what is sent of the video, at once if it is connected.
+    /// Selects which video is sent; takes effect at once if connected.
     pub(super) fn serve(&mut self, serving: Serving, now: Instant, sink: &mut Sink<'_>) {
         let needed = self.sender.serve(serving, now);
         if self.state.is_connected() {
@@ -301,22 +301,22 @@ impl Session {
         }
     }
 
-    /// Sends no audio, or sends it again.
+    /// Stops or resumes sending audio.
     pub(super) fn set_silent(&mut self, is_silent: bool) {
         self.sender.set_silent(is_silent);
     }
 
-    /// Whether frames of this stream are on their way to this viewer.
+    /// Whether this viewer is being sent frames of this stream.
     pub(super) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
         self.state.is_connected() && self.sender.follows(stream, codec)
     }
 
-    /// Whether audio goes both ways, so that its delay counts.
+    /// Whether audio flows both ways, so that its delay matters.
     pub(super) fn is_conversation(&self) -> bool {
         self.converses
     }
 
-    /// Takes STUN that was found authentic, or DTLS, which shows nothing (`None`).
+    /// Handles authenticated STUN, or DTLS, which proves nothing (`None`).
     pub(super) fn handle_datagram(
         &mut self,
         path: Path,
@@ -338,7 +338,7 @@ impl Session {
         self.advance(now, sink);
     }
 
-    /// Takes RTP or RTCP. Returns whether it is authentic.
+    /// Handles RTP or RTCP. Returns whether it is authentic.
     pub(super) fn handle_media(
         &mut self,
         path: Path,
@@ -365,7 +365,7 @@ impl Session {
         authentic
     }
 
-    /// Something authentic came: the viewer is there.
+    /// Handles a sign of life: something authentic arrived from the viewer.
     fn handle_sign(&mut self, path: Path, sign: Sign, now: Instant, sink: &mut Sink<'_>) {
         self.heard = now;
         let answered = sink.paths.answered(self.id, path);
@@ -374,21 +374,21 @@ impl Session {
         }
     }
 
-    /// Has ICE check a path by which the viewer sends.
+    /// Makes ICE check a path that the viewer sends on.
     fn check_path(&mut self, path: Path) {
         if !self.reaches(path.remote) {
             return;
         }
         self.candidates.discover(path.remote);
         let (ip, port) = (path.remote.ip(), path.remote.port());
-        // Of the least priority: what ICE nominates by itself goes before.
+        // The lowest priority: whatever ICE nominates by itself wins.
         let line = format!("candidate:moved 1 udp 1 {ip} {port} typ srflx raddr 0.0.0.0 rport 0");
         if let Err(refusal) = self.add_remote_candidate(&line) {
             log::debug!("session {}: not checking a new path: {}", self.id.0, refusal.code());
         }
     }
 
-    /// How long nothing authentic came by the path in use; `None` before there is one.
+    /// Returns how long nothing authentic arrived on the path in use; `None` before there is one.
     pub(super) fn silent(&self, now: Instant) -> Option<Duration> {
         self.route.path().map(|_| self.route.silent(now))
     }
@@ -397,7 +397,7 @@ impl Session {
         self.tick(now);
         self.sender.handle_timeout(now);
         self.receiving.handle_timeout(self.sender.estimator().rtt().or(self.stats.rtt), now, sink.notes);
-        // str0m is woken when what it has to send is taken, and only when it wants to be: media does not concern it.
+        // str0m is only called once its datagram was taken, and at its own deadline: media does not concern it.
         if self.ready.is_none() && self.rtc_deadline <= now {
             self.handle_stack(str0m::Input::Timeout(self.time));
             self.advance(now, sink);
@@ -412,7 +412,7 @@ impl Session {
         self.check(result);
     }
 
-    /// When to call [`Session::handle_timeout`].
+    /// Returns when to call [`Session::handle_timeout`].
     pub(super) fn deadline(&self, shared: &Shared, now: Instant) -> Instant {
         let own = self.state.deadline(self.signs(), &shared.config);
         let calm = if self.state.is_connected() { CALM_TICK } else { TICK };
@@ -455,7 +455,7 @@ impl Session {
             str0m::Event::Connected => {
                 log::debug!("session {} connected", self.id.0);
                 self.turn_to(State::connect);
-                // Where the transport began anew the viewer was there before.
+                // After a restart of the transport the viewer was already connected before.
                 if !std::mem::replace(&mut self.stats.connected, true) {
                     notes.push(Note::Connected);
                 }
@@ -468,7 +468,7 @@ impl Session {
             }
             str0m::Event::IceConnectionStateChange(state) => {
                 log::debug!("session {}: ICE {state:?}", self.id.0);
-                // Checking is none, too: a peer that only asks, and never answers, keeps ICE at it for good.
+                // `Checking` does not count as up: a peer that sends checks but never answers keeps ICE there for good.
                 let up = matches!(state, IceConnectionState::Connected | IceConnectionState::Completed);
                 self.turn_to(|state| state.ice(up, now));
             }

@@ -1,7 +1,7 @@
 //! Decides what a viewer is sent.
 //!
-//! A remote description becomes a [`Plan`]: for each of its media sections, whether to send there, keep it
-//! silent or decline it. The other side gets an answer with all sections ([`Plan::parts`]).
+//! Turns a remote description into a [`Plan`]: for each of its media sections, whether to send in it, keep it inactive
+//! or decline it. The answer contains all sections ([`Plan::parts`]).
 
 use super::describe::SCTP_PORT;
 use super::direction::Direction;
@@ -15,38 +15,38 @@ use crate::media::{self, Codec, StreamId};
 use crate::rtc::refusal::Refusal;
 use crate::rtc::send::header::Extensions;
 
-/// Baseline of level 3.1: what is meant where no profile is given (RFC 6184, 8.1), of the level that is common.
+/// The profile if none is given: baseline (RFC 6184, 8.1), here with the common level 3.1.
 const NO_PROFILE: u32 = 0x42_001f;
 
-/// What becomes of a remote section.
+/// What we do with a remote section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It has this slot; where neither side sends it is `a=inactive`.
+    /// Accepted in this slot; `a=inactive` if neither side sends.
     Use(Use),
-    /// For data channels.
+    /// Accepted for data channels.
     Data { slot: usize },
-    /// Port 0. The slot is the one of a section of our offer.
+    /// Declined with port 0. The slot is that of the section in our offer, if it was ours.
     Decline(Option<usize>),
 }
 
-/// What is done in a section.
+/// How a section is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Use {
     slot: usize,
     choice: Choice,
     /// What we send.
     sends: Option<StreamId>,
-    /// Whether what the other side sends is taken.
+    /// Whether we receive what the other side sends.
     receives: bool,
-    /// Several encodings of it, if they are offered.
+    /// Receive several encodings, if they are offered.
     takes_layers: bool,
 }
 
-/// A section of an offer of ours.
+/// A section of our offer.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Offered {
     pub(in crate::rtc) mid: String,
-    /// `None` for one that is over.
+    /// `None` for a stopped section.
     pub(in crate::rtc) slot: Option<usize>,
     pub(in crate::rtc) choices: Vec<Choice>,
     pub(in crate::rtc) direction: Direction,
@@ -59,7 +59,7 @@ impl Use {
         Direction::of(self.sends.is_some(), self.receives)
     }
 
-    /// The encodings that are taken of a section.
+    /// Returns the encodings to receive in a section.
     fn layers(&self, s: &Section) -> Option<Layers> {
         Layers::of(s, &self.choice).filter(|_| self.takes_layers)
     }
@@ -86,7 +86,7 @@ impl Fate {
     }
 }
 
-/// What a session settled on, which later descriptions of it must keep.
+/// What a session negotiated and must keep in later descriptions.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Settled {
     pub(in crate::rtc) video: Option<Choice>,
@@ -103,43 +103,43 @@ impl Settled {
     }
 }
 
-/// A section in which something flows.
+/// A section in which media flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Lane {
     /// The section's number in the session.
     pub(in crate::rtc) section: u32,
-    /// As the other side names it.
+    /// Its name in the other side's descriptions.
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) choice: Choice,
     pub(in crate::rtc) extensions: Extensions,
     /// What we send.
     pub(in crate::rtc) sends: Option<StreamId>,
-    /// Whether what the other side sends is taken.
+    /// Whether we receive what the other side sends.
     pub(in crate::rtc) receives: bool,
-    /// Its encodings, where they are several.
+    /// Its encodings, if there are several.
     #[cfg(feature = "recv")]
     pub(in crate::rtc) layers: Option<Layers>,
-    /// What may come instead: an offer of ours lists all that it takes, and the other side may send any of it without
-    /// notice (RFC 3264, 5.1). Chromium does so even where its answer names fewer.
+    /// Formats that may arrive instead: the other side may switch between all formats of our offer without notice
+    /// (RFC 3264, 5.1). Chromium does so even to formats that its answer left out.
     #[cfg(feature = "recv")]
     pub(in crate::rtc) also: Vec<Choice>,
-    /// The feedback that both sides know.
+    /// The feedback that both sides support.
     #[cfg(feature = "recv")]
     pub(in crate::rtc) feedback: Vec<&'static str>,
 }
 
-/// What a remote description leads to.
+/// The consequences of a remote description.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Plan {
     fates: Vec<Fate>,
-    /// What our offer listed, where this is for its answer.
+    /// The formats of our offer, if this plan is for its answer.
     #[cfg(feature = "recv")]
     listed: Vec<Choice>,
     pub(in crate::rtc) settled: Settled,
 }
 
 impl Plan {
-    /// What to do about an offer; `before` is what the session settled on if it isn't new.
+    /// Plans the answer to an offer; `before` is what an existing session negotiated.
     pub(in crate::rtc) fn of_offer(
         remote: &Remote,
         supply: &Supply,
@@ -156,7 +156,7 @@ impl Plan {
             settled: before.cloned().unwrap_or_default(),
         };
         let mut free = plan.settled.slots.free();
-        // What goes on keeps its place before anything new looks for one.
+        // Existing sections keep their slots before new ones get theirs.
         let known = |plan: &Plan, s: &Section| plan.settled.slots.find(&s.mid).is_some();
         let order: Vec<bool> = remote.sections.iter().map(|s| known(&plan, s)).collect();
         let goes_on = |kind| {
@@ -178,7 +178,7 @@ impl Plan {
         if missed && !plan.sends(media::Kind::Video) {
             return Err(Refusal::NoCommonCodec { theirs: remote.video_codecs(), ours: ours.join(" or ") });
         }
-        // A viewer may fall silent later, but a call for nothing is a mistake.
+        // A viewer may stop everything later, but a new call for nothing is a mistake.
         if before.is_none() && plan.is_for_nothing(remote) {
             let receives = remote.sections.iter().any(|s| s.direction.receives());
             let sends = remote.sections.iter().any(|s| s.reachable && s.direction.sends());
@@ -189,8 +189,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// What to do about the answer to an offer of ours with these sections; `settled` is what holds with it. Of the
-    /// streams, what was offered is sent.
+    /// Plans for the answer to our offer with these sections; `settled` is what the offer negotiates. Only offered
+    /// streams are sent.
     pub(in crate::rtc) fn of_answer(
         remote: &Remote,
         offered: &[Offered],
@@ -212,7 +212,7 @@ impl Plan {
             let fate = plan.answered(offered, s, supply);
             plan.fates.push(fate);
         }
-        // Later, both may have reasons to send nothing for a while.
+        // Later, both sides may have reasons to send nothing for a while.
         if is_first && plan.is_for_nothing(remote) {
             return Err(Refusal::NothingWanted);
         }
@@ -221,13 +221,13 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Sections that this description does not use are over.
+    /// Stops the sections that this description does not use.
     fn keep_used(&mut self) {
         let used: Vec<usize> = self.fates.iter().filter_map(Fate::slot).collect();
         self.settled.slots.keep(|slot| used.contains(&slot));
     }
 
-    /// The section for data channels.
+    /// Returns the section for data channels.
     pub(in crate::rtc) fn data<'a>(&self, remote: &'a Remote) -> Option<&'a Section> {
         let is_data = |fate: &Fate| matches!(fate, Fate::Data { .. });
         Some(&remote.sections[self.fates.iter().position(is_data)?])
@@ -237,7 +237,7 @@ impl Plan {
         self.lanes(remote).is_empty() && self.data(remote).is_none()
     }
 
-    /// The sections in which something flows, audio first.
+    /// Returns the sections in which media flows, audio first.
     pub(in crate::rtc) fn lanes(&self, remote: &Remote) -> Vec<Lane> {
         let slots = &self.settled.slots;
         let lane = |(s, fate): (&Section, &Fate)| {
@@ -262,7 +262,7 @@ impl Plan {
         lanes
     }
 
-    /// What may come in a section instead of what was agreed on.
+    /// Returns the formats that may arrive in a section instead of the agreed one.
     #[cfg(feature = "recv")]
     fn instead(&self, used: &Use) -> Vec<Choice> {
         let Choice { codec, rtx, .. } = used.choice;
@@ -272,13 +272,13 @@ impl Plan {
         found.map(|choice| Choice { rtx: choice.rtx.filter(|_| rtx.is_some()), ..*choice }).collect()
     }
 
-    /// Whether a stream of a kind is sent already: one section of each kind is enough.
+    /// Whether a stream of a kind is already sent: one section of each kind is enough.
     fn sends(&self, kind: media::Kind) -> bool {
         let sends = |used: &Use| used.sends.is_some() && used.choice.codec.kind() == kind;
         self.fates.iter().filter_map(Fate::used).any(sends)
     }
 
-    /// What is done in a section for which `stream` was found.
+    /// Returns how to use a section for which `stream` was found.
     fn direction(
         &self,
         s: &Section,
@@ -290,8 +290,8 @@ impl Plan {
         s.direction.agree(ours)
     }
 
-    /// A section of an answer. What we offered under a number is meant by it, whatever else is said of it or not:
-    /// webrtcbin leaves out the profile.
+    /// Decides on a section of an answer. A payload type means what we offered under it, whatever the answer says about
+    /// it: webrtcbin leaves out the profile.
     fn answered(&mut self, offered: &Offered, s: &Section, supply: &Supply) -> Fate {
         let Some(slot) = offered.slot else { return Fate::Decline(None) };
         if offered.is_data {
@@ -317,7 +317,7 @@ impl Plan {
         Fate::Decline(Some(slot))
     }
 
-    /// What becomes of a section; of kinds that are `anew` no section goes on.
+    /// Decides on a section; kinds in `anew` have no section that continues.
     fn fate(
         &mut self,
         s: &Section,
@@ -330,7 +330,7 @@ impl Plan {
         }
         let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline(None) };
         let settled = *self.settled.of(kind);
-        // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
+        // A payload type keeps its meaning (RFC 3264, 8.3.2); werift does not describe it again when it reappears.
         let as_before = || {
             let c = settled?;
             let again = |f: &Format| f.pt == c.pt && is_named(f, c.codec) && f.fmtp.is_empty();
@@ -338,8 +338,8 @@ impl Plan {
             let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
             s.formats.iter().any(|f| same(f) || again(f)).then_some((stream, c))
         };
-        // A codec may get another number: Firefox, once it offers, has its own for what we numbered. Where all sections of a
-        // kind are over, so may another codec.
+        // A codec may get another payload type: when Firefox offers, it uses its own numbers. If all sections of a kind
+        // are stopped, the codec may change, too.
         let is_free = |codec| anew.contains(&kind) || settled.is_none_or(|c| c.codec == codec);
         let chosen = || {
             let mut codecs = supply.codecs(kind).filter(|(_, codec, _)| is_free(*codec));
@@ -358,7 +358,7 @@ impl Plan {
         Fate::Use(Use { slot, choice, sends, receives, takes_layers })
     }
 
-    /// What becomes of a section for data channels: there is one.
+    /// Decides on a section for data channels; only the first is accepted.
     fn data_fate(&mut self, s: &Section, free: &mut Vec<usize>) -> Fate {
         if self.fates.iter().any(|fate| matches!(fate, Fate::Data { .. })) {
             return Fate::Decline(None);
@@ -370,7 +370,7 @@ impl Plan {
         }
     }
 
-    /// One number must mean one thing in a bundle.
+    /// Refuses a payload type with two meanings in a bundle.
     fn check_payload_types(&self) -> Result<(), Refusal> {
         let all: Vec<u8> = [self.settled.audio, self.settled.video]
             .iter()
@@ -383,8 +383,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The sections as both sides agree on them, which are those of our answer; `ssrcs` returns the SSRC of what is sent
-    /// in the section of this number, and that of its retransmissions.
+    /// Returns the sections that both sides agree on, which are those of our answer. `ssrcs` returns the SSRCs of the
+    /// stream in a section and of its retransmissions.
     pub(in crate::rtc) fn parts(
         &self,
         remote: &Remote,
@@ -436,7 +436,7 @@ fn words(codec: Codec) -> &'static str {
     }
 }
 
-/// Whether a format can be this codec by its name; one without a name can.
+/// Whether a format's name allows this codec; a format without a name allows any.
 fn is_named(f: &Format, codec: Codec) -> bool {
     f.name.is_empty()
         || f.is(match codec {
@@ -447,21 +447,21 @@ fn is_named(f: &Format, codec: Codec) -> bool {
         })
 }
 
-/// Whether a format can carry what our encoders make.
+/// Whether a format can carry the output of our encoders.
 fn matches(f: &Format, codec: Codec) -> bool {
     let mode =
         || f.param("packetization-mode") == Some("1") && profile_of(f).is_some_and(|p| rank(p).is_some());
     !f.name.is_empty() && is_named(f, codec) && (codec != Codec::H264 || mode())
 }
 
-/// The `profile-level-id` of a format; `None` where it can't be read.
+/// Returns the `profile-level-id` of a format; `None` if it is invalid.
 fn profile_of(f: &Format) -> Option<u32> {
     let Some(id) = f.param("profile-level-id") else { return Some(NO_PROFILE) };
     u32::from_str_radix(id, 16).ok().filter(|_| id.len() == 6)
 }
 
-/// How well a decoder of a profile suits a constrained baseline stream, the best first; `None` is not at all
-/// (H.264, A.2). Baseline has tools beyond main's and high's, but constrained baseline is a part of each.
+/// Ranks how well a decoder of a profile suits a constrained baseline stream, 0 for best; `None` if not at all
+/// (H.264, A.2). Baseline has tools that main and high lack, but constrained baseline is a subset of each.
 fn rank(profile: u32) -> Option<u8> {
     let constraint_set1 = profile & 0x4000 != 0;
     match profile >> 16 {
@@ -475,9 +475,9 @@ fn rank(profile: u32) -> Option<u8> {
     }
 }
 
-/// The best payload type of a section for a codec.
+/// Chooses the best payload type of a section for a codec.
 fn choose(s: &Section, codec: Codec, level: u8) -> Option<Choice> {
-    // 64 to 95 can't be told from RTCP on a shared port (RFC 5761 4).
+    // 64 to 95 collide with RTCP packet types on a shared port (RFC 5761 4).
     let usable = |pt: u8| !(64..96).contains(&pt);
     let candidates = s.formats.iter().filter(|f| usable(f.pt) && matches(f, codec));
     let best = candidates.min_by_key(|f| match codec {
@@ -493,7 +493,7 @@ fn choose(s: &Section, codec: Codec, level: u8) -> Option<Choice> {
     });
     let asymmetric = best.param("level-asymmetry-allowed") == Some("1");
     let offered = profile_of(best).unwrap_or(NO_PROFILE);
-    // The profile as it was offered (RFC 6184, 8.2.2), and a level that covers what is sent, if it may be another.
+    // The offered profile (RFC 6184, 8.2.2), with a level that covers what we send, if levels may differ.
     let profile = if asymmetric { offered & 0xff_ff00 | (offered & 0xff).max(level.into()) } else { offered };
     Some(Choice { codec, pt: best.pt, rtx: rtx.map(|f| f.pt), profile, asymmetric })
 }

@@ -1,4 +1,4 @@
-//! What a session receives without the feature `recv`: nothing, at no cost.
+//! Stands in for `receiving` without the feature `recv`: receives nothing, at no cost.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
-//! Our offers: the first one of a session, later ones, and what becomes of them (RFC 8829, 5.2).
+//! Our offers: the first one of a session, later ones, and their answers (RFC 8829, 5.2).
 //!
-//! Later offers change what flows, and leave the transport as it is: sections keep
-//! their place, name and payload types, streams their SSRCs. A kind that has no section gets one, in the place of one
-//! that was declined, or behind all. What is not sent or received any more is inactive, and can be resumed.
+//! Later offers change which media flows and keep the transport: sections keep their position, name and payload types,
+//! streams their SSRCs. A kind without a section gets one, in the position of a declined one or at the end. Sections
+//! that are no longer used become inactive and can be resumed.
 
 use std::time::Instant;
 
@@ -19,17 +19,17 @@ use crate::rtc::session::sdp::{Kind, Remote, Transport};
 use crate::rtc::session::supply::{Data, Supply};
 use crate::rtc::{Answered, SessionId};
 
-/// An offer of ours that waits for its answer.
+/// Our pending offer.
 pub(super) struct OpenOffer {
-    /// It is the session's first.
+    /// Whether it is the session's first.
     is_first: bool,
     sections: Vec<Offered>,
-    /// What holds once it is answered.
+    /// What is negotiated once it is answered.
     settled: Settled,
 }
 
 impl Session {
-    /// A session with an offer of ours.
+    /// Creates a session with our offer.
     pub(in crate::rtc) fn offer(
         id: SessionId,
         shared: &Shared,
@@ -42,7 +42,7 @@ impl Session {
         }
         let choices = choices(&Settled::default(), supply);
         let mut session = Session::new(id, shared, now);
-        // Who makes the first offer controls ICE (RFC 8445, 6.1.1).
+        // The side of the first offer controls ICE (RFC 8445, 6.1.1).
         session.rtc.direct_api().set_ice_controlling(true);
         let mut mids: Vec<(Kind, String)> = vec![];
         for kind in [Kind::Audio, Kind::Video] {
@@ -72,10 +72,10 @@ impl Session {
         Ok((session, sdp))
     }
 
-    /// Another offer in a session that goes on, with what it would do now.
+    /// Makes another offer in an existing session, for what it wants now.
     pub(in crate::rtc) fn offer_again(&mut self, supply: &Supply) -> Result<String, Refusal> {
         if self.parts.is_empty() {
-            // The first one is not answered yet.
+            // The first offer is not answered yet.
             return Err(Refusal::SessionExists);
         }
         self.roll_back();
@@ -101,7 +101,7 @@ impl Session {
         Ok(self.offer_parts(false, settled, parts, whole, supply))
     }
 
-    /// Offers these sections, with what is sent and received now.
+    /// Offers these sections, for what we send and receive now.
     fn offer_parts(
         &mut self,
         is_first: bool,
@@ -113,7 +113,7 @@ impl Session {
         for kind in [Kind::Audio, Kind::Video] {
             let media = media_kind(kind);
             let of_kind = |part: &Part| part.used().filter(|used| used.kind == kind).cloned();
-            // One section of each kind is enough for what we send: where it is sent already, if it is.
+            // One section of each kind is enough to send in: the current one, if there is one.
             let sent = |used: &Used| {
                 let codec =
                     |(choice, _): &(Choice, _)| supply.streams(media).any(|s| s.codec == choice.codec);
@@ -162,7 +162,7 @@ impl Session {
         self.describe("actpass", whole, &parts)
     }
 
-    /// An open offer of ours is void, and all is as it was before.
+    /// Discards our pending offer and restores the previous state.
     pub(in crate::rtc) fn roll_back(&mut self) {
         if self.open.take_if(|open| !open.is_first).is_some() {
             let slots = &self.settled.slots;
@@ -170,14 +170,14 @@ impl Session {
         }
     }
 
-    /// The answer to our open offer. One to a later offer that can't be used leaves all as it was before.
+    /// Applies the answer to our pending offer. An unusable answer to a later offer changes nothing.
     pub(in crate::rtc) fn answer(
         &mut self,
         shared: &Shared,
         remote: &Remote,
         supply: &Supply,
     ) -> Result<Answered, Refusal> {
-        // A first offer is not rolled back: it stays open, or its session is of no use any more.
+        // A first offer is not rolled back: it stays pending, or its session is useless.
         self.apply_answer(shared, remote, supply).inspect_err(|_| self.roll_back())
     }
 
@@ -194,13 +194,13 @@ impl Session {
         if is_first {
             self.connect(shared, &transport)?;
         } else {
-            // Only who makes an offer may restart ICE (RFC 8839, 4.4.1.1.1), and ours never does.
+            // Only an offer may restart ICE (RFC 8839, 4.4.1.1.1), and ours never does.
             let identity = |t: &Transport| (t.ufrag.clone(), t.pwd.clone(), t.fingerprint.clone());
             if identity(&transport) != identity(&self.remote) {
                 return Err(Refusal::bad_sdp("the answer is from another peer connection"));
             }
             for candidate in transport.candidates.clone() {
-                // One that was checked before is not checked again.
+                // Ignores candidates that were checked before.
                 if let Err(refusal) = self.add_remote_candidate(&candidate) {
                     log::debug!("session {}: ignored a candidate: {}", self.id.0, refusal.code());
                 }
@@ -218,12 +218,12 @@ fn media_kind(kind: Kind) -> media::Kind {
     if kind == Kind::Audio { media::Kind::Audio } else { media::Kind::Video }
 }
 
-/// Adds a section for a kind that has none; there is none if the other side filled all the room.
+/// Adds a section for a kind that has none, unless the other side used up all sections.
 fn add_section(kind: Kind, parts: &mut Vec<Part>, settled: &mut Settled, supply: &Supply) {
     let media = media_kind(kind);
     let Some((mid, slot)) = place(parts, settled) else { return };
     let choices = match *settled.of(media) {
-        // A number means what it meant before (RFC 3264, 8.3.2).
+        // A payload type keeps its meaning (RFC 3264, 8.3.2).
         Some(choice) => vec![choice],
         None => {
             let mut taken: Vec<u8> =
@@ -248,7 +248,7 @@ fn add_data_section(parts: &mut Vec<Part>, settled: &mut Settled) {
     put(Part::Data(DataSection { mid, slot }), parts);
 }
 
-/// A name for a new section, and where str0m has it; there is none if the other side filled all the room.
+/// Returns a name and a slot for a new section; `None` if the other side used up all sections.
 fn place(parts: &[Part], settled: &mut Settled) -> Option<(String, usize)> {
     let mid = (0..).map(|n: usize| n.to_string()).find(|mid| !parts.iter().any(|part| part.mid() == mid));
     let mid = mid.expect("there are more numbers than sections");
@@ -257,7 +257,7 @@ fn place(parts: &[Part], settled: &mut Settled) -> Option<(String, usize)> {
     Some((mid, slot))
 }
 
-/// Sections that are over are taken again first (RFC 8829, 5.2.2).
+/// Adds a section; reuses stopped ones first (RFC 8829, 5.2.2).
 fn put(part: Part, parts: &mut Vec<Part>) {
     match parts.iter().position(Part::is_declined) {
         Some(at) => parts[at] = part,
@@ -265,11 +265,11 @@ fn put(part: Part, parts: &mut Vec<Part>) {
     }
 }
 
-/// A proposal in a bundle in which these payload types mean something else.
+/// Renumbers a proposal for a bundle in which these payload types are taken.
 fn renumbered(choice: Choice, taken: &[u8]) -> Choice {
     let mut taken = taken.to_vec();
     let mut number = |wanted: u8| {
-        // The dynamic ones, and then what is free below (RFC 8829, 5.2.1; RFC 5761, 4).
+        // First the dynamic range, then the free range below (RFC 8829, 5.2.1; RFC 5761, 4).
         let free = std::iter::once(wanted).chain(96..=127).chain(35..=63).find(|pt| !taken.contains(pt));
         let pt = free.unwrap_or(wanted);
         taken.push(pt);

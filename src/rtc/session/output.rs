@@ -1,7 +1,7 @@
 //! The output of a session, one system call at a time.
 //!
-//! str0m queues its own packets until they are taken, and frames wait in their tracks, shared by all viewers. So only one
-//! datagram is queued here: while the socket is not writable, whole frames are dropped, before they get numbers.
+//! str0m queues its own packets, and frames wait in their tracks, shared by all viewers. So only one datagram is queued
+//! here. While the socket is not writable, whole frames are dropped, before they get sequence numbers.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::rtc::send::track::Cut;
 use crate::rtc::send_order::Turn;
 use crate::rtc::{Path, Transmit};
 
-/// Datagrams that a session takes while what it has to say itself is not taken: a second of the checks that browsers
-/// send. What str0m would answer to more has no bound.
+/// Datagrams that a session accepts while its own cannot be sent: one second of a browser's checks. Otherwise str0m
+/// would queue an unbounded number of answers.
 const MAX_UNANSWERED: u32 = 64;
 
 impl Session {
-    /// What it has to send.
+    /// Returns what it has to send.
     pub(in crate::rtc) fn turn(&mut self, now: Instant) -> Option<Turn> {
         if let Some((_, datagram)) = &self.ready {
             // What channels carry waits for its turn like frames.
@@ -36,19 +36,19 @@ impl Session {
         }
     }
 
-    /// Whether it can take no datagram until something of its own was sent.
+    /// Whether it accepts no datagram until one of its own was sent.
     pub(in crate::rtc) fn is_clogged(&self) -> bool {
         self.unanswered >= MAX_UNANSWERED
     }
 
-    /// Frames and datagrams that wait for the socket.
+    /// Returns the number of frames and datagrams that wait for the socket.
     #[cfg(test)]
     pub(in crate::rtc) fn waiting(&mut self) -> (usize, usize) {
         let datagrams = usize::from(self.ready.is_some());
         (self.sender.tracks().iter().map(|track| track.waiting()).sum(), datagrams)
     }
 
-    /// Takes what str0m has to say after an input, up to its first datagram.
+    /// Handles str0m's output after an input, up to its first datagram.
     pub(super) fn advance(&mut self, now: Instant, sink: &mut Sink<'_>) {
         if self.ready.is_some() {
             self.unanswered += 1;
@@ -58,7 +58,7 @@ impl Session {
         self.ready = self.next_datagram(now, sink);
     }
 
-    /// A frame for this viewer, if it follows the stream and is ready for it.
+    /// Queues a frame for this viewer, if it is connected and follows the stream.
     pub(in crate::rtc) fn handle_frame(
         &mut self,
         stream: StreamId,
@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    /// Datagrams for one call to the system, if there are any for this turn.
+    /// Returns datagrams for one system call, if there are any for this turn.
     pub(in crate::rtc) fn poll_transmit(
         &mut self,
         turn: Turn,
@@ -99,11 +99,11 @@ impl Session {
         Some(Transmit { path, segment, data })
     }
 
-    /// Says goodbye: what that takes.
+    /// Closes the session; returns the datagrams of its goodbye.
     pub(in crate::rtc) fn close(&mut self, now: Instant, sink: &mut Sink<'_>) -> Vec<Transmit> {
         self.tick(now);
         self.turn_to(State::close);
-        // Before the end of DTLS, after which nobody opens it.
+        // Before DTLS ends, since nobody can decrypt it after that.
         let goodbye = self.route.path().zip(self.sender.poll_goodbye(&self.wall, now));
         let result = self.rtc.close();
         self.check(result);
@@ -114,7 +114,7 @@ impl Session {
         out.into_iter().map(|(path, data)| Transmit { path, segment: None, data }).collect()
     }
 
-    /// The next datagram of str0m's; `None` when it has said when to wake it.
+    /// Returns str0m's next datagram; `None` once it reported its next deadline.
     fn next_datagram(&mut self, now: Instant, sink: &mut Sink<'_>) -> Option<(Path, Vec<u8>)> {
         let next = self.poll_stack(now, sink);
         self.settle_channels(sink.notes);
@@ -128,14 +128,14 @@ impl Session {
             match polled {
                 Ok(str0m::Output::Transmit(t)) => {
                     let data: Vec<u8> = t.contents.into();
-                    // No other protocol was among our candidates.
+                    // All our candidates are UDP.
                     let mut path = Path::udp(t.source, t.destination);
                     if let Some(check) = demux::check_sent(&data)
                         && !sink.paths.handle_check(self.id, path, check, now)
                     {
                         continue;
                     }
-                    // An answer goes to who asked.
+                    // A response goes back to the sender of the request.
                     if demux::classify(&data) != Some(Class::Stun) {
                         path = self.route.direct(path, || sink.paths.answered(self.id, path), now);
                     }

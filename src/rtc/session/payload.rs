@@ -1,10 +1,10 @@
-//! The payload types of a session, each with its codec.
+//! The payload types of a session and their codecs.
 
 use crate::media::Codec;
 
-/// Constrained baseline, without its level: what browsers offer first and encoders for them make.
+/// Constrained baseline, without a level: what browsers offer first and our encoders produce.
 const CONSTRAINED_BASELINE: u32 = 0x42_e000;
-/// A payload type that was chosen, with its retransmissions'.
+/// A chosen payload type and that of its retransmissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Choice {
     pub(in crate::rtc) codec: Codec,
@@ -12,12 +12,12 @@ pub(in crate::rtc) struct Choice {
     pub(in crate::rtc) rtx: Option<u8>,
     /// `profile-level-id`, for H.264.
     pub(in crate::rtc) profile: u32,
-    /// Each side has a level of its own (RFC 6184, 8.1).
+    /// Whether each side may use its own level (RFC 6184, 8.1).
     pub(in crate::rtc) asymmetric: bool,
 }
 
 impl Choice {
-    /// What we propose where the other side has not spoken yet.
+    /// Returns the payload type to propose before the other side's description is known.
     pub(in crate::rtc) fn proposal(codec: Codec, level: u8) -> Choice {
         let (pt, rtx) = match codec {
             Codec::H264 => (96, Some(97)),

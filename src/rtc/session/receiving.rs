@@ -1,4 +1,4 @@
-//! What a session receives, and what it sends and receives at all.
+//! What a session receives, and the directions of its sections.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ impl Receiving {
         self.receiver.disconnect(now);
     }
 
-    /// Takes SRTP. Returns whether it is authentic.
+    /// Handles SRTP. Returns whether it is authentic.
     pub(super) fn handle_rtp(&mut self, packet: &[u8], now: Instant, notes: &mut Vec<Note>) -> bool {
         let authentic = self.receiver.handle_rtp(packet, now);
         self.hand_over(notes);
@@ -99,12 +99,12 @@ impl Receiving {
 }
 
 impl Session {
-    /// What this session would do in a call.
+    /// Returns what this session wants to send and receive.
     pub(super) fn own<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
         Cow::Owned(supply.directed(&self.receiving.directions).with_data(self.data()))
     }
 
-    /// With this direction for each lane, from its next description on.
+    /// Sets the direction of each lane, from the next description on.
     pub(in crate::rtc) fn set_directions(&mut self, directions: Directions) {
         self.receiving.directions = directions;
     }
@@ -120,14 +120,14 @@ impl Session {
     }
 }
 
-/// The encodings of what is received, each with its number.
+/// Returns the received encodings, each with its number.
 fn layers(lane: &Lane) -> Vec<(usize, Option<Layer>)> {
     let Some(Layers { rids, name, repeated }) = &lane.layers else { return vec![(0, None)] };
     let layer = |rid: &Rid| Some(Layer { rid: *rid, name: *name, repeated: *repeated });
     rids.iter().map(layer).enumerate().collect()
 }
 
-/// A session receives at most one stream of each codec, in so many encodings as a video has.
+/// Returns the stream of an encoding. A session receives at most one stream of each codec, video in several encodings.
 fn stream(codec: Codec, layer: usize) -> StreamId {
     match codec {
         Codec::H264 | Codec::Jpeg => VIDEO_H264_LAYERS[layer],

@@ -1,9 +1,9 @@
 //! Restarts the transport of a session.
 //!
-//! When the section that carries the bundle is stopped, or no longer the first, Chromium closes ICE and DTLS, and starts
-//! both again for the remaining sections: with the same ICE credentials and the same certificate, from another port.
-//! Other stacks keep their transport, and the description does not say which will happen. So the old transport stays until
-//! the other side closes it, or starts a new handshake.
+//! When the section that carries the bundle is stopped, or is no longer the first, Chromium closes ICE and DTLS and
+//! starts both again for the remaining sections: with the same ICE credentials and the same certificate, from another
+//! port. Other stacks keep their transport, and the description does not show which will happen. So the old transport
+//! stays until the other side closes it or starts a new handshake.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,14 @@ use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
 
-/// Chromium ends the old transport when it has our answer.
+/// How long the other side may take to restart; Chromium ends the old transport when it gets our answer.
 const MOVES_WITHIN: Duration = Duration::from_secs(15);
 
 impl Session {
-    /// Takes notice of which section a description's transport is named after.
+    /// Remembers which section carries the transport of a description.
     pub(super) fn note_transport(&mut self, remote: &Remote) {
         if self.state.is_connected() && remote.tag != self.tag || self.state.may_move(self.time) {
-            // What is agreed after that holds for the new one, too.
+            // Later agreements also apply to the new transport.
             let until = self.time + MOVES_WITHIN;
             let moved = (!remote.tag.is_empty()).then(|| Moved { until, remote: Box::new(remote.clone()) });
             self.turn_to(|state| state.expect(moved));
@@ -34,12 +34,12 @@ impl Session {
         self.tag.clone_from(&remote.tag);
     }
 
-    /// Whether the other side may begin DTLS anew, and this handshake is not the one that we know.
+    /// Whether the other side may restart DTLS and this is a new handshake.
     pub(in crate::rtc) fn may_begin_anew(&self, client: [u8; 32]) -> bool {
         self.state.may_move(self.time) && self.client != Some(client)
     }
 
-    /// Begins ICE and DTLS again, with what was agreed and said before.
+    /// Restarts ICE and DTLS with the agreed parameters.
     pub(in crate::rtc) fn begin_anew(
         &mut self,
         shared: &Shared,
@@ -63,7 +63,7 @@ impl Session {
         self.time = self.time.max(now);
         self.candidates.restart();
         self.known = Known::default();
-        // In the role that we answered with.
+        // In the role of our answer.
         if let Some(role) = self.role {
             self.begin(&remote.transport, role)?;
         }
@@ -74,7 +74,7 @@ impl Session {
         self.client = None;
         (self.made, self.heard) = (now, now);
         self.route = Route::new(now);
-        // An offer of ours that is open names sections that are others now.
+        // Our pending offer no longer matches the sections.
         self.open = None;
         self.settle(shared, &remote, remote.transport.clone(), &plan);
         self.keep_agreed(&remote, plan);

@@ -1,58 +1,58 @@
 //! The path on which DTLS and media of a session are sent.
 //!
-//! str0m sends on the pair that ICE nominated, for 24 s after that pair is dead, or forever if the viewer never nominates
-//! another: Firefox and aiortc don't notice when a NAT gives them a new port. The viewer's own datagrams show it sooner.
-//! Media follows them to a path on which one of our checks was answered.
+//! str0m keeps sending on the pair that ICE nominated for 24 s after that pair is dead, or forever if the viewer never
+//! nominates another: Firefox and aiortc don't notice when a NAT gives them a new port. The viewer's own datagrams show
+//! it sooner. Media follows them to a path on which one of our checks was answered.
 //!
 //! ```text
-//!               authentic media, or a check while the path in use is silent, by another path
+//!               authentic media, or a check while the path in use is silent, on another path
 //!   nominated ───────────────────────────────────────────────────────────────────────────────▶ followed
 //!       ▲                                                                                         │
-//!       └──────────────────────────── str0m sends by another path ◀───────────────────────────────┘
+//!       └──────────────────────────── str0m sends on another path ◀───────────────────────────────┘
 //! ```
 //!
-//! Consent to send is kept by answers to our checks on the path in use (RFC 7675).
+//! Answers to our checks on the path in use renew the consent to send (RFC 7675).
 
 use std::time::{Duration, Instant};
 
 use crate::rtc::Path;
 
-/// After this without an answer nothing may be sent any more (RFC 7675, 5.1).
+/// After this time without an answer nothing may be sent (RFC 7675, 5.1).
 pub(in crate::rtc) const CONSENT: Duration = Duration::from_secs(30);
-/// A path in use that carried nothing for so long gives way to another by which a check came: viewers that receive
-/// send reports every second or more often. Consent checks by other paths come while the one in use is fine.
+/// A path in use that was silent for this long gives way to another on which a check arrived. Viewers that receive
+/// media send reports at least every second. Consent checks also arrive on other paths while the one in use is fine.
 const SILENT: Duration = Duration::from_millis(1500);
 
-/// What came by a path, and is authentic.
+/// Something authentic that arrived on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum Sign {
-    /// A check of the viewer's.
+    /// A check from the viewer.
     Check,
-    /// An answer to a check of ours.
+    /// An answer to our check.
     Answer,
-    /// RTP or RTCP: the viewer sends by what it takes for the best path.
+    /// RTP or RTCP: the viewer sends it on the path that it considers best.
     Media,
 }
 
-/// What is to be done about a path.
+/// What to do about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum NextStep {
     Nothing,
-    /// To be checked: media would go by it.
+    /// Check it: media should move to it.
     Check,
 }
 
 #[derive(Debug)]
 pub(in crate::rtc) struct Route {
-    /// By which str0m sends.
+    /// The path that str0m sends on.
     nominated: Option<Path>,
-    /// By which the viewer sends, where that is another.
+    /// The path that the viewer sends on, if it differs.
     followed: Option<Path>,
-    /// By which media came that waits for an answer to a check.
+    /// A path on which media arrived, until our check is answered.
     wanted: Option<Path>,
-    /// When something authentic came by the path in use.
+    /// When something authentic last arrived on the path in use.
     heard: Instant,
-    /// When a check of ours by it was answered.
+    /// When our check on it was last answered.
     answered: Instant,
 }
 
@@ -61,27 +61,27 @@ impl Route {
         Route { nominated: None, followed: None, wanted: None, heard: now, answered: now }
     }
 
-    /// The path in use.
+    /// Returns the path in use.
     pub(in crate::rtc) fn path(&self) -> Option<Path> {
         self.followed.or(self.nominated)
     }
 
-    /// How long nothing came by the path in use.
+    /// Returns how long the path in use has been silent.
     pub(in crate::rtc) fn silent(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
 
-    /// When a check of ours by the path in use was answered.
+    /// Returns when our check on the path in use was last answered.
     pub(in crate::rtc) fn answered(&self) -> Instant {
         self.answered
     }
 
-    /// When the right to send ends.
+    /// Returns when the consent to send expires.
     pub(in crate::rtc) fn consent_until(&self) -> Instant {
         self.answered + CONSENT
     }
 
-    /// Where a datagram goes that str0m sends by this path; `answered` says when a check of ours by it was.
+    /// Returns where to send str0m's datagram for this path; `answered` is when our check on it was answered.
     pub(in crate::rtc) fn direct(
         &mut self,
         nominated: Path,
@@ -92,7 +92,7 @@ impl Route {
         self.followed.unwrap_or(nominated)
     }
 
-    /// ICE has nominated a path, maybe the same as before.
+    /// Handles a nomination by ICE, maybe of the same path as before.
     pub(in crate::rtc) fn nominate(
         &mut self,
         nominated: Path,
@@ -107,7 +107,7 @@ impl Route {
         }
     }
 
-    /// Something authentic came by a path, by which a check of ours was answered at `answered`.
+    /// Handles something authentic on a path; `answered` is when our check on it was answered.
     pub(in crate::rtc) fn handle(
         &mut self,
         path: Path,
@@ -169,7 +169,7 @@ mod tests {
         now + Duration::from_millis(ms)
     }
 
-    /// A route by path 1.
+    /// Returns a route on path 1.
     fn route(now: Instant) -> Route {
         let mut route = Route::new(now);
         assert_eq!(route.direct(path(1), || Some(now), now), path(1));
@@ -183,12 +183,12 @@ mod tests {
         assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 10)), NextStep::Check);
         assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 20)), NextStep::Nothing, "asked for already");
         assert_eq!(r.direct(path(1), || None, at(now, 25)), path(1));
-        // Someone else's answer is nothing to it.
+        // An answer on another path does not count.
         assert_eq!(r.handle(path(3), Sign::Answer, Some(at(now, 30)), at(now, 30)), NextStep::Nothing);
         assert_eq!(r.path(), Some(path(1)));
         r.handle(path(2), Sign::Answer, Some(at(now, 40)), at(now, 40));
         assert_eq!(r.direct(path(1), || None, at(now, 45)), path(2));
-        // Back again, where it is proven still.
+        // Returns to path 1, which is still verified.
         r.handle(path(1), Sign::Media, Some(now), at(now, 50));
         assert_eq!(r.direct(path(1), || None, at(now, 55)), path(1));
     }
@@ -224,7 +224,7 @@ mod tests {
         }
         r.handle(path(2), Sign::Answer, Some(at(now, 20_000)), at(now, 20_000));
         assert_eq!(r.consent_until(), at(now, 35_000));
-        // A path that answered long ago has to answer anew.
+        // A path that answered long ago must answer again.
         assert_eq!(r.handle(path(3), Sign::Media, Some(now), at(now, 31_000)), NextStep::Check);
         assert_eq!(r.path(), Some(path(1)));
     }

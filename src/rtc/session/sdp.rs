@@ -1,7 +1,6 @@
-//! Parses a remote description, as far as a sender of media must understand it.
+//! Parses a remote description, as far as we need it.
 //!
-//! Nothing else reads it: str0m is given what was found here (see [`super::connect`]), so that a peer's claims can't
-//! mislead it.
+//! Nothing else parses it: str0m gets the results from here (see [`super::connect`]), so a peer cannot mislead it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,13 +11,13 @@ use crate::rtc::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
 const MAX_BYTES: usize = 64 * 1024;
-/// A conference page may offer one for each participant; those that aren't used cost a line.
+/// A conference page may offer one for each participant; each unused one costs a line.
 const MAX_SECTIONS: usize = 256;
-/// No identification tag in use is longer; 16 bytes fit into a header extension of one byte (RFC 8285, 4.2).
+/// Longer than any identification tag in use; 16 bytes fit into a one-byte header extension (RFC 8285, 4.2).
 const MAX_MID: usize = 256;
 /// RTP payload types are 7 bits.
 const MAX_FORMATS: usize = 128;
-/// Beyond these a description's candidates are not even read; a host has a handful.
+/// A description's candidates beyond this are not parsed; a host has a handful.
 const MAX_CANDIDATES: usize = 64;
 
 fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
@@ -31,12 +30,12 @@ pub(in crate::rtc) enum Kind {
     Video,
     /// Data channels.
     Data,
-    /// Whatever else: declined.
+    /// Anything else: declined.
     Other,
 }
 
 impl Kind {
-    /// The media of a section, if it is any.
+    /// Returns the kind of media of a section, if it is media.
     pub(in crate::rtc) fn media(self) -> Option<media::Kind> {
         match self {
             Kind::Audio => Some(media::Kind::Audio),
@@ -46,12 +45,12 @@ impl Kind {
     }
 }
 
-/// How ICE and DTLS are reached; one for all sections that are used, which are bundled.
+/// The parameters of ICE and DTLS, shared by all used sections, which are bundled.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Transport {
     pub(in crate::rtc) ufrag: String,
     pub(in crate::rtc) pwd: String,
-    /// `sha-256 AA:BB…`, which also tells one peer connection from the next.
+    /// `sha-256 AA:BB…`; also identifies the peer connection.
     pub(in crate::rtc) fingerprint: String,
     pub(in crate::rtc) setup: Option<String>,
     pub(in crate::rtc) ice_lite: bool,
@@ -63,14 +62,14 @@ pub(in crate::rtc) struct Transport {
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Format {
     pub(in crate::rtc) pt: u8,
-    /// `H264/90000`; empty where only the number was given.
+    /// `H264/90000`; empty if only the number was given.
     pub(in crate::rtc) name: String,
     pub(in crate::rtc) fmtp: String,
     pub(in crate::rtc) feedback: Vec<String>,
 }
 
 impl Format {
-    /// A parameter of `a=fmtp`, its key compared without case.
+    /// Returns a parameter of `a=fmtp`; compares the key without case.
     pub(in crate::rtc) fn param(&self, key: &str) -> Option<&str> {
         self.fmtp.split(';').find_map(|pair| {
             let (k, v) = pair.split_once('=')?;
@@ -83,44 +82,44 @@ impl Format {
     }
 }
 
-/// One `m=` line and what follows it.
+/// One `m=` line and its attributes.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Section {
     pub(in crate::rtc) kind: Kind,
     /// `m=video 9 UDP/TLS/RTP/SAVPF 96 …` without the `m=`.
     pub(in crate::rtc) line: String,
-    /// Empty where there is none: in what is rejected, or alone.
+    /// Empty if there is none: rejected or single sections may lack it.
     pub(in crate::rtc) mid: String,
-    /// Port 0, and not bundled without a port of its own (`a=bundle-only`).
+    /// Port 0 without `a=bundle-only`.
     pub(in crate::rtc) rejected: bool,
-    /// Whether it shares the transport of those that are used.
+    /// Whether it shares the transport in use.
     pub(in crate::rtc) reachable: bool,
-    /// What the other side would do here.
+    /// What the other side wants here.
     pub(in crate::rtc) direction: Direction,
     pub(in crate::rtc) formats: Vec<Format>,
-    /// (id, URI) of the RTP header extensions.
+    /// The RTP header extensions: (id, URI).
     pub(in crate::rtc) extensions: Vec<(u8, String)>,
-    /// RTCP of reduced size is welcome (RFC 5506, 5).
+    /// Whether reduced-size RTCP is allowed (RFC 5506, 5).
     pub(in crate::rtc) reduced_rtcp: bool,
-    /// Of data channels (RFC 8841, 5.1).
+    /// The SCTP port of data channels (RFC 8841, 5.1).
     pub(in crate::rtc) sctp_port: Option<String>,
-    /// Several encodings of its video.
+    /// The encodings of its video (simulcast).
     pub(in crate::rtc) sent: Sent,
-    /// The largest message that is taken, in bytes; 0 is any (RFC 8841, 6.1).
+    /// The maximum size of a message that the other side accepts, in bytes; 0 for no limit (RFC 8841, 6.1).
     pub(in crate::rtc) max_message: Option<u64>,
     transport: Transport,
 }
 
-/// A description as the other side wrote it.
+/// A parsed description of the other side.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Remote {
-    /// Empty where every section is rejected.
+    /// Empty if every section is rejected.
     pub(in crate::rtc) transport: Transport,
-    /// The section that the transport is named after.
+    /// The section that carries the transport.
     pub(in crate::rtc) tag: String,
-    /// Whether it has a bundle: an answer has one only to that (RFC 8843, 7.3).
+    /// Whether it has a bundle; only then may the answer have one (RFC 8843, 7.3).
     pub(in crate::rtc) bundles: bool,
-    /// Both forms of header extensions may be mixed (RFC 8285, 6).
+    /// Whether both forms of header extensions may be mixed (RFC 8285, 6).
     pub(in crate::rtc) mixes_extensions: bool,
     pub(in crate::rtc) sections: Vec<Section>,
 }
@@ -180,7 +179,7 @@ impl Remote {
         Ok(remote)
     }
 
-    /// What sections must have to be negotiated. What is rejected may look like anything.
+    /// Checks that sections have what negotiation needs. Rejected sections may contain anything.
     fn check_sections(&self) -> Result<(), Refusal> {
         if self.sections.is_empty() {
             return bad("it has no media sections");
@@ -189,7 +188,7 @@ impl Remote {
             if s.kind.media().is_some() {
                 s.check()?;
             }
-            // Nothing needs to be told apart where there is one section.
+            // A single section needs no name.
             let alone = s.mid.is_empty() && self.sections.len() == 1;
             if !(alone || is_token(&s.mid, MAX_MID)) {
                 return bad(format!("a media section has no a=mid of 1 to {MAX_MID} plain characters"));
@@ -202,8 +201,8 @@ impl Remote {
         Ok(())
     }
 
-    /// Decides which sections can be reached, which are those of one transport: the bundle, or else a single one,
-    /// with video before audio.
+    /// Marks the sections of one transport as reachable: the bundle, or otherwise a single section, preferring video
+    /// over audio.
     fn choose_transport(&mut self, bundle: Option<&[&str]>) {
         let sections = &mut self.sections;
         let used = match bundle {
@@ -211,7 +210,7 @@ impl Remote {
                 for s in &mut *sections {
                     s.reachable = !s.rejected && mids.contains(&s.mid.as_str());
                 }
-                // The bundle's first section names the transport (RFC 8843, 7.1).
+                // The bundle's first section carries the transport (RFC 8843, 7.1).
                 let place = |mid: &&str| sections.iter().position(|s| s.reachable && s.mid == **mid);
                 mids.iter().find_map(place)
             }
@@ -252,7 +251,7 @@ impl Remote {
         Ok(())
     }
 
-    /// The names of the video codecs, for words.
+    /// Returns the names of the video codecs, for messages.
     pub(in crate::rtc) fn video_codecs(&self) -> String {
         let mut names: Vec<String> = vec![];
         let formats = self.sections.iter().filter(|s| s.kind == Kind::Video).flat_map(|s| &s.formats);
@@ -284,7 +283,7 @@ impl Remote {
 }
 
 impl Transport {
-    /// Takes a line that says how to reach the other side; the first of each kind counts.
+    /// Parses a transport attribute; the first of each kind counts.
     fn take(&mut self, key: &str, value: &str, attribute: &str) -> bool {
         let first = |slot: &mut String| {
             if slot.is_empty() {
@@ -322,9 +321,9 @@ impl Transport {
         }
     }
 
-    /// Takes from another section, or from the session, what is missing here.
+    /// Fills in missing values from another section or from the session level.
     fn fill(&mut self, other: &Transport) {
-        // A name goes with its password, and with its candidates.
+        // Username, password and candidates belong together.
         if self.ufrag.is_empty() {
             self.ufrag.clone_from(&other.ufrag);
             self.pwd.clone_from(&other.pwd);
@@ -365,7 +364,7 @@ impl Section {
             rejected: port == 0,
             reachable: false,
             direction,
-            // What is no payload type counts only where it is used: see `check`.
+            // Invalid payload types only matter in used sections: see `check`.
             formats: words.skip(1).take(MAX_FORMATS).filter_map(payload_type).map(Format::of).collect(),
             extensions: vec![],
             reduced_rtcp: false,
@@ -376,13 +375,13 @@ impl Section {
         })
     }
 
-    /// The protocol, and what comes after it.
+    /// Returns the protocol and the words after it.
     pub(in crate::rtc) fn protocol(&self) -> Option<(&str, impl Iterator<Item = &str>)> {
         let mut words = self.line.split_whitespace().skip(2);
         Some((words.next()?, words))
     }
 
-    /// Whether the line of a section with media can be used.
+    /// Checks the `m=` line of a media section.
     fn check(&self) -> Result<(), Refusal> {
         let Some((protocol, formats)) = self.protocol() else {
             return bad("an m= line has no protocol");
@@ -434,7 +433,7 @@ impl Section {
         }
     }
 
-    /// `96 something`: hands something to the format of that number.
+    /// Parses `96 something`: passes `something` to the format with that number.
     fn about(&mut self, value: &str, f: impl FnOnce(&mut Format, &str)) {
         let Some((pt, rest)) = value.split_once(' ') else { return };
         let Ok(pt) = pt.parse::<u8>() else { return };
@@ -476,16 +475,15 @@ fn is_sha256(value: &str) -> bool {
         && digest.split(':').all(|h| h.len() == 2 && h.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Where a [usable](candidate_is_usable) candidate is.
+/// Returns the address of a [usable](candidate_is_usable) candidate.
 pub(in crate::rtc) fn candidate_address(attribute: &str) -> Option<SocketAddr> {
     let mut words = attribute.split_whitespace().skip(4);
     let ip = words.next()?.parse::<IpAddr>().ok()?;
     Some(SocketAddr::new(ip, words.next()?.parse().ok()?))
 }
 
-/// Whether a candidate attribute is one to try: UDP, for RTP, with a literal address. mDNS names are for
-/// others to resolve: their owner reaches us first, and we learn its address then. An error says what is
-/// wrong with the line.
+/// Whether a candidate attribute is worth trying: UDP, for RTP, with a literal address. mDNS names are not resolved:
+/// their owner reaches us first, and we learn its address then. An error describes what is wrong with the line.
 pub(in crate::rtc) fn candidate_is_usable(attribute: &str) -> Result<bool, &'static str> {
     if attribute.len() > 512 {
         return Err("it is longer than 512 characters");

@@ -9,7 +9,7 @@ use super::slots::{EXTENSIONS, FEEDBACK, feedback};
 /// The MediaStream of audio and video: browsers keep the tracks of one stream in sync.
 pub(in crate::rtc) const STREAM_NAME: &str = "symple";
 
-/// What applies to all sections.
+/// Properties of the whole description.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::rtc) struct Whole {
     pub(in crate::rtc) bundles: bool,
@@ -20,9 +20,9 @@ pub(in crate::rtc) struct Whole {
 #[derive(Clone, Debug)]
 pub(in crate::rtc) enum Part {
     Used(Used),
-    /// For data channels.
+    /// A section for data channels.
     Data(DataSection),
-    /// Declined in its place.
+    /// A declined section that keeps its position.
     Declined(Declined),
 }
 
@@ -59,11 +59,11 @@ pub(in crate::rtc) struct Used {
     pub(in crate::rtc) kind: Kind,
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) slot: usize,
-    /// What is sent there: (SSRC, that of its retransmissions).
+    /// What we send: (SSRC, SSRC of its retransmissions).
     pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
-    /// Whether something is taken there.
+    /// Whether we receive.
     pub(in crate::rtc) receives: bool,
-    /// Several encodings of it.
+    /// The encodings that we receive, if there are several.
     pub(in crate::rtc) layers: Option<Layers>,
     pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
     pub(in crate::rtc) extensions: Vec<(u8, &'static str)>,
@@ -75,8 +75,8 @@ impl Used {
         Direction::of(self.sends.is_some(), self.receives)
     }
 
-    /// A new section of an offer, in which nothing flows yet. In a bundle an extension has one number: those that are
-    /// `known` keep theirs.
+    /// Creates a new section for an offer, in which nothing flows yet. An extension has one ID per bundle: `known`
+    /// extensions keep theirs.
     pub(in crate::rtc) fn offered(
         kind: Kind,
         mid: &str,
@@ -115,7 +115,7 @@ pub(in crate::rtc) struct DataSection {
 }
 
 impl DataSection {
-    /// The same, as it is declined.
+    /// Returns the same section as declined.
     pub(in crate::rtc) fn declined(&self) -> Declined {
         Declined {
             media: "application".into(),
@@ -129,18 +129,18 @@ impl DataSection {
     }
 }
 
-/// What is repeated of a section that is declined.
+/// What is repeated from a declined section.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Declined {
-    /// `video`, or whatever else there is.
+    /// `video`, or any other type.
     pub(in crate::rtc) media: String,
     pub(in crate::rtc) is_rtp: bool,
     pub(in crate::rtc) protocol: String,
-    /// One of its formats: a section has one at least.
+    /// One of its formats: a section needs at least one.
     pub(in crate::rtc) format: String,
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) sctp_port: Option<String>,
-    /// What is known of that format, and the feedback for it.
+    /// The attributes of that format and its feedback, if known.
     pub(in crate::rtc) named: Option<(Format, Vec<&'static str>)>,
 }
 

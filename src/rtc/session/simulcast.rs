@@ -1,5 +1,5 @@
-//! Simulcast: several encodings of one video, sent at once (RFC 8853). They share a section and its payload types; a
-//! header extension names the encoding of a packet (RFC 8852).
+//! Simulcast: several encodings of one video, sent at the same time (RFC 8853). They share a section and its payload
+//! types; a header extension identifies the encoding of a packet (RFC 8852).
 
 use super::payload::Choice;
 use super::sdp::Section;
@@ -7,25 +7,25 @@ use super::slots::write_line;
 use crate::media::VIDEO_H264_LAYERS;
 use crate::rtc::rid::Rid;
 
-/// As many as browsers send.
+/// The number of encodings that browsers send at most.
 pub(in crate::rtc) const MAX_LAYERS: usize = VIDEO_H264_LAYERS.len();
-/// Names that are read of a description.
+/// Limit of encodings parsed per section.
 const MAX_RIDS: usize = 16;
 
 const NAME: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const NAME_OF_REPEATED: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
-/// What a section says of the encodings that its writer sends.
+/// The encodings that the author of a section sends.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Sent {
-    /// `a=rid:h send pt=96,97`: the payload types are empty where any may be used.
+    /// `a=rid:h send pt=96,97`; the payload types are empty if any may be used.
     rids: Vec<(Rid, Vec<u8>)>,
-    /// The order in which the writer prefers them.
+    /// The author's order of preference.
     order: Vec<Rid>,
 }
 
 impl Sent {
-    /// An `a=rid`.
+    /// Parses an `a=rid`.
     pub(in crate::rtc) fn take_rid(&mut self, value: &str) {
         let mut words = value.split_whitespace();
         let rid = words.next().and_then(|name| Rid::new(name.as_bytes()));
@@ -38,7 +38,7 @@ impl Sent {
         }
     }
 
-    /// An `a=simulcast`. Of alternatives the first counts; one that is paused (`~`) may be sent later.
+    /// Parses an `a=simulcast`. The first of several alternatives counts; a paused one (`~`) may be sent later.
     pub(in crate::rtc) fn take_simulcast(&mut self, value: &str) {
         let mut words = value.split_whitespace();
         let list = words.find(|word| *word == "send").and_then(|_| words.next()).unwrap_or("");
@@ -50,18 +50,19 @@ impl Sent {
     }
 }
 
-/// The encodings of a section that are taken.
+/// The encodings to receive in a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Layers {
-    /// Each once, as the sender prefers them.
+    /// Without duplicates, in the sender's order of preference.
     pub(in crate::rtc) rids: Vec<Rid>,
-    /// The ID of the extension with the name, and of the one in retransmissions.
+    /// The ID of the extension that names the encoding.
     pub(in crate::rtc) name: u8,
+    /// The ID of the same extension for retransmissions.
     pub(in crate::rtc) repeated: Option<u8>,
 }
 
 impl Layers {
-    /// Of what a section sends with a payload type; `None` if that is one encoding.
+    /// Returns the encodings of a section for a payload type; `None` if there is only one.
     pub(in crate::rtc) fn of(section: &Section, choice: &Choice) -> Option<Layers> {
         let Sent { rids: known, order } = &section.sent;
         let id = |uri| section.extensions.iter().find(|(_, other)| other == uri).map(|(id, _)| *id);
@@ -81,13 +82,13 @@ impl Layers {
         Some(Layers { rids, name, repeated: id(NAME_OF_REPEATED) })
     }
 
-    /// The header extensions that go with them.
+    /// Returns the header extensions that they need.
     pub(in crate::rtc) fn extensions(&self) -> impl Iterator<Item = (u8, &'static str)> {
         let repeated = self.repeated.map(|id| (id, NAME_OF_REPEATED));
         [Some((self.name, NAME)), repeated].into_iter().flatten()
     }
 
-    /// That they are taken.
+    /// Writes the attributes that accept them.
     pub(in crate::rtc) fn write(&self, sdp: &mut String) {
         for rid in &self.rids {
             write_line(sdp, format_args!("a=rid:{rid} recv"));

@@ -1,7 +1,8 @@
-//! The media sections of a session that are in use, independent of where descriptions have them; and what we do in them.
+//! The media sections in use of a session, independent of their position in descriptions, and their header extensions,
+//! feedback and formats.
 //!
-//! A description may decline a section, and reuse its position under a new mid, or its mid for another section (RFC 8829,
-//! 5.2.2). So each section has a number of its own, by which it keeps its SSRCs.
+//! A description may decline a section, then reuse its position under a new mid, or its mid for another section (RFC
+//! 8829, 5.2.2). So each section has a number of its own, to which its SSRCs belong.
 
 use std::fmt::Write;
 
@@ -10,13 +11,13 @@ use super::sdp::{Kind, Section};
 use crate::media::Codec;
 use crate::rtc::send::header::Extensions;
 
-/// Sections that are used at a time: a page has one or two of each kind.
+/// Limit of sections in use: a page has one or two of each kind.
 const MAX_SLOTS: usize = 32;
-/// What an RTP header extension of the one-byte form holds (RFC 8285, 4.2).
+/// The capacity of a one-byte RTP header extension (RFC 8285, 4.2).
 const MAX_NAME: usize = 16;
 
-/// The RTP header extensions we use: arrival times for bandwidth estimation, the section's name, when a frame was
-/// captured, and how long a viewer may keep it back.
+/// The RTP header extensions we use: transport-wide numbers for bandwidth estimation, the section's name, a frame's
+/// capture time, and limits of the playout delay.
 pub(in crate::rtc) const EXTENSIONS: [&str; 5] = [
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
@@ -27,14 +28,14 @@ pub(in crate::rtc) const EXTENSIONS: [&str; 5] = [
 const NAME_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const TRANSPORT_FEEDBACK: &str = "transport-cc";
 
-/// Feedback that we understand, as in `a=rtcp-fb`.
+/// The feedback that we support, as in `a=rtcp-fb`.
 pub(in crate::rtc) const FEEDBACK: [&str; 5] = ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"];
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// As the other side names the section.
+    /// The section's name in the other side's descriptions.
     mid: String,
-    /// No two sections of a session have the same, whatever their names.
+    /// Unique among all sections of the session, even if a name is reused.
     serial: u32,
     over: bool,
 }
@@ -46,7 +47,7 @@ pub(in crate::rtc) struct Slots {
 }
 
 impl Slots {
-    /// Of an offer of ours.
+    /// Creates the slots of our offer.
     pub(in crate::rtc) fn of(mids: &[String]) -> Slots {
         let mut slots = Slots::default();
         for mid in mids {
@@ -59,7 +60,7 @@ impl Slots {
         self.all[slot].serial
     }
 
-    /// As the other side names the section.
+    /// Returns the section's name in the other side's descriptions.
     pub(in crate::rtc) fn mid(&self, slot: usize) -> &str {
         &self.all[slot].mid
     }
@@ -68,7 +69,7 @@ impl Slots {
         self.all.iter().position(|slot| !slot.over && slot.mid == mid)
     }
 
-    /// A slot for a section that is new; in a place that was `free` before this description, or behind all.
+    /// Allocates a slot for a new section: one that was `free` before this description, or a new one at the end.
     pub(in crate::rtc) fn make(&mut self, mid: &str, free: &mut Vec<usize>) -> Option<usize> {
         let slot = Slot { mid: mid.to_owned(), serial: self.made, over: false };
         let i = match free.pop() {
@@ -84,25 +85,25 @@ impl Slots {
         Some(i)
     }
 
-    /// Where sections have been that are over.
+    /// Returns the slots of stopped sections.
     pub(in crate::rtc) fn free(&self) -> Vec<usize> {
         (0..self.all.len()).filter(|i| self.all[*i].over).collect()
     }
 
-    /// What a description doesn't use is over.
+    /// Stops the sections that a description does not use.
     pub(in crate::rtc) fn keep(&mut self, used: impl Fn(usize) -> bool) {
         for (i, slot) in self.all.iter_mut().enumerate() {
             slot.over |= !used(i);
         }
     }
 
-    /// Whether the section of this number is not over.
+    /// Whether the section with this number is still in use.
     pub(in crate::rtc) fn has(&self, serial: u32) -> bool {
         self.all.iter().any(|slot| !slot.over && slot.serial == serial)
     }
 }
 
-/// The header extensions of a section that we use. A name must fit into the one-byte form.
+/// Returns the header extensions of a section that we use. A name must fit into the one-byte form.
 pub(in crate::rtc) fn extensions(section: &Section) -> Vec<(u8, &'static str)> {
     let fits = (1..=MAX_NAME).contains(&section.mid.len());
     let mut taken: Vec<(u8, &'static str)> = vec![];
@@ -116,8 +117,8 @@ pub(in crate::rtc) fn extensions(section: &Section) -> Vec<(u8, &'static str)> {
     taken
 }
 
-/// The same, as they are written into packets with this payload type. Without feedback a transport-wide number serves
-/// nobody.
+/// Returns the extensions to write into packets with this payload type. A transport-wide number is useless without
+/// feedback.
 pub(in crate::rtc) fn packet_extensions(section: &Section, pt: u8) -> Extensions {
     let ids = extensions(section);
     let id = |uri| ids.iter().find(|(id, known)| *known == uri && (1..=14).contains(id)).map(|(id, _)| *id);
@@ -126,13 +127,13 @@ pub(in crate::rtc) fn packet_extensions(section: &Section, pt: u8) -> Extensions
     Extensions { transport: transport.filter(|_| reports), send_time, mid, capture_time, playout_delay }
 }
 
-/// The feedback for a payload type that both sides know.
+/// Returns the feedback for a payload type that both sides support.
 pub(in crate::rtc) fn feedback(s: &Section, pt: u8) -> impl Iterator<Item = &'static str> {
     let theirs = s.formats.iter().find(|f| f.pt == pt).map_or(&[][..], |f| &f.feedback);
     FEEDBACK.into_iter().filter(move |what| theirs.iter().any(|f| f == what))
 }
 
-/// `a=rtpmap` and `a=fmtp` of a payload type, and of its retransmissions.
+/// Writes `a=rtpmap` and `a=fmtp` of a payload type and of its retransmissions.
 pub(in crate::rtc) fn write_format(sdp: &mut String, choice: &Choice, profile: u32, asymmetric: bool) {
     let pt = choice.pt;
     match choice.codec {
@@ -177,7 +178,7 @@ mod tests {
         slots.keep(|i| i == 0);
         assert_eq!((slots.find("a"), slots.find("b")), (Some(0), None));
         let mut free = slots.free();
-        // The same name again is another section.
+        // A reused name is a new section.
         assert_eq!(slots.make("b", &mut free), Some(1));
         assert_eq!(slots.serial(1), 2);
         assert_eq!(slots.make("c", &mut free), Some(2));

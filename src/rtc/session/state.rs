@@ -1,19 +1,19 @@
-//! The state of a session, and when it ends.
+//! The state of a session and when it ends.
 //!
 //! ```text
-//!                  ┌────────────┐   ICE and DTLS are through   ┌───────────┐
+//!                  ┌────────────┐   ICE and DTLS are ready     ┌───────────┐
 //!   accept, offer  │ connecting │─────────────────────────────▶│ connected │
 //!   ──────────────▶│            │◀─────────────────────────────│           │
-//!                  └─────┬──────┘  the transport begins anew   └─────┬─────┘
+//!                  └─────┬──────┘  the transport restarts      └─────┬─────┘
 //!                        │ connect_within, WebRTC failed,            │ silent, path lost, replaced,
-//!                        │ replaced                                  │ closed by the other
+//!                        │ replaced                                  │ closed by the peer
 //!                        └─────────────────▶ over ◀──────────────────┘
 //!
 //!   closing: our goodbye, from any state; nothing is sent after it
 //! ```
 //!
-//! Each transition consumes the state before. What descriptions are open is another matter (RFC 8829, 3.2): an offer
-//! can be open before and after the transport is there.
+//! Each transition consumes the previous state. Pending offers are independent of it (RFC 8829, 3.2): an offer can be
+//! pending before and after the transport is ready.
 
 use std::time::{Duration, Instant};
 
@@ -21,22 +21,23 @@ use crate::call::body::{End, EndReason};
 use crate::rtc::Config;
 use crate::rtc::session::sdp::Remote;
 
-/// How long ICE may have lost its path, and no check by the one in use was answered, while datagrams still come.
+/// How long a session survives if ICE lost its path and no check on the path in use was answered, even while datagrams
+/// still arrive.
 pub(super) const ICE_LOST: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// ICE and DTLS are on their way.
+    /// ICE and DTLS are in progress.
     Connecting { since: Instant, ice: Ice },
-    /// Both are through.
+    /// Both are ready.
     Connected {
         ice: Ice,
-        /// The other side may begin its transport anew.
+        /// Set while the other side may restart its transport.
         moved: Option<Moved>,
     },
-    /// We say goodbye.
+    /// We are sending our goodbye.
     Closing,
-    /// Why it is over.
+    /// Over, for this reason.
     Over(End),
 }
 
@@ -47,20 +48,20 @@ pub(super) enum Ice {
     Lost { since: Instant },
 }
 
-/// The bundle is named after another section than before, after which Chromium begins its transport anew.
+/// Another section carries the bundle than before; Chromium restarts its transport after that.
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) until: Instant,
-    /// What was agreed then.
+    /// The description of that moment.
     pub(super) remote: Box<Remote>,
 }
 
-/// What the session has seen of the other side.
+/// The signs of life from the other side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signs {
-    /// When something authentic came last.
+    /// When something authentic last arrived.
     pub(super) heard: Instant,
-    /// Of the path in use, where there is one: when a check of ours was answered, and until when that is consent.
+    /// For the path in use, if any: when our check was last answered, and when that consent expires.
     pub(super) consent: Option<(Instant, Instant)>,
 }
 
@@ -69,7 +70,7 @@ impl State {
         State::Connecting { since: now, ice: Ice::Up }
     }
 
-    /// ICE and DTLS are through.
+    /// ICE and DTLS are ready.
     pub(super) fn connect(self) -> State {
         match self {
             State::Connecting { ice, .. } => State::Connected { ice, moved: None },
@@ -77,7 +78,7 @@ impl State {
         }
     }
 
-    /// ICE has a path, or has none any more.
+    /// ICE found a path, or lost it.
     pub(super) fn ice(self, up: bool, now: Instant) -> State {
         let next = |ice| match (up, ice) {
             (true, _) => Ice::Up,
@@ -91,7 +92,7 @@ impl State {
         }
     }
 
-    /// The other side may begin its transport anew, or may so no more.
+    /// The other side may restart its transport (`Some`), or no longer (`None`).
     pub(super) fn expect(self, moved: Option<Moved>) -> State {
         match self {
             State::Connected { ice, .. } => State::Connected { ice, moved },
@@ -99,7 +100,7 @@ impl State {
         }
     }
 
-    /// The transport begins anew, with what was agreed; as it was, where that is not expected.
+    /// Restarts the transport; returns the description to use. Changes nothing if no restart is expected.
     pub(super) fn begin_anew(self, now: Instant) -> (State, Option<Box<Remote>>) {
         match self {
             State::Connected { moved: Some(moved), .. } => (State::connecting(now), Some(moved.remote)),
@@ -107,12 +108,12 @@ impl State {
         }
     }
 
-    /// We say goodbye.
+    /// We close the session.
     pub(super) fn close(self) -> State {
         State::Closing
     }
 
-    /// It is over; the first reason stays.
+    /// Ends the session; the first reason stays.
     pub(super) fn end(self, end: impl FnOnce() -> End) -> State {
         match self {
             State::Connecting { .. } | State::Connected { .. } => State::Over(end()),
@@ -131,12 +132,12 @@ impl State {
         }
     }
 
-    /// Whether the other side may begin its transport anew.
+    /// Whether the other side may restart its transport.
     pub(super) fn may_move(&self, now: Instant) -> bool {
         matches!(self, State::Connected { moved: Some(moved), .. } if now < moved.until)
     }
 
-    /// When it is over, if nothing comes.
+    /// Returns when the session ends if nothing arrives.
     pub(super) fn deadline(&self, signs: Signs, config: &Config) -> Option<Instant> {
         match self {
             State::Connecting { since, .. } => Some(*since + config.connect_within),
@@ -148,7 +149,7 @@ impl State {
         }
     }
 
-    /// Over, if its time has come. `alive` says whether the stack below still is.
+    /// Ends the session if its time has come. `alive`: whether the underlying stack is.
     pub(super) fn age(self, signs: Signs, alive: bool, config: &Config, now: Instant) -> State {
         let silent = now.saturating_duration_since(signs.heard);
         let end = match &self {
@@ -185,7 +186,7 @@ pub(super) fn closed_by_remote() -> End {
     End::new(EndReason::Ended, "the other side closed the connection")
 }
 
-/// When the path in use is given up: without consent, and sooner where ICE has no other.
+/// Returns when the path in use is given up: when the consent expires, or earlier if ICE has no path.
 fn path_lost(ice: Ice, signs: Signs) -> Option<Instant> {
     let (answered, consent_until) = signs.consent?;
     Some(match ice {
@@ -204,7 +205,7 @@ mod tests {
         Some(Moved { until, remote: Box::new(Remote::parse(OFFER).expect("Chromium's")) })
     }
 
-    /// A state in a word.
+    /// Describes a state.
     fn word(state: &State, start: Instant) -> String {
         let ice = |ice: &Ice| match ice {
             Ice::Up => String::new(),

@@ -5,7 +5,7 @@ use crate::media::{Codec, Kind, StreamId, StreamInfo};
 #[cfg(feature = "recv")]
 use crate::rtc::Directions;
 
-/// The level that is named where nothing is known of a stream: 1280x720 at 30 fps needs it.
+/// The level to announce if a stream is unknown: that of 1280x720 at 30 fps.
 const COMMON_LEVEL: u8 = 31;
 
 /// A stream that can be sent.
@@ -18,20 +18,20 @@ pub(in crate::rtc) struct Sendable {
     pub(in crate::rtc) level: u8,
 }
 
-/// What becomes of data channels.
+/// The policy for data channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::rtc) enum Data {
-    /// A section for them is declined.
+    /// Declines a section for them.
     #[default]
     Declined,
-    /// One is accepted that is offered.
+    /// Accepts an offered section.
     Accepted,
-    /// Our offers have one.
+    /// Offers a section, and accepts one.
     Offered,
 }
 
 impl Data {
-    /// By what the owner of a session wants.
+    /// Returns the policy for what the owner of a session wants.
     pub(in crate::rtc) fn of(wanted: Option<bool>) -> Data {
         match wanted {
             Some(false) => Data::Declined,
@@ -41,21 +41,21 @@ impl Data {
     }
 }
 
-/// What we would do in a call.
+/// What we can send and receive in a call.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Supply {
-    /// By preference, one of each codec.
+    /// In order of preference, one per codec.
     streams: Vec<Sendable>,
-    /// What is taken of the other side's; nothing without the feature `recv`.
+    /// The kinds that we receive; none without the feature `recv`.
     takes: Vec<Kind>,
-    /// Of a video, several encodings.
+    /// Whether we receive several encodings of a video.
     takes_layers: bool,
     data: Data,
 }
 
 impl Supply {
-    /// The streams that there are from now on, by preference. Of those with one codec the best rendition counts; what
-    /// RTP does not carry here is left out.
+    /// Sets the available streams, in order of preference. Uses the best rendition of each codec; ignores codecs that
+    /// we don't send over RTP.
     pub(in crate::rtc) fn set(&mut self, streams: &[StreamInfo]) {
         let mut found: Vec<Sendable> = vec![];
         for info in streams.iter().filter(|info| is_carried(info.codec)) {
@@ -64,7 +64,7 @@ impl Supply {
                 id: info.id,
                 codec: info.codec,
                 rendition: info.rendition,
-                // An encoder that is asked for less for a while comes back to it.
+                // An encoder that is temporarily reduced will return to its level.
                 level: level(info).max(known.map_or(0, |known| known.level)),
             };
             match found.iter_mut().find(|other| other.codec == info.codec) {
@@ -76,7 +76,7 @@ impl Supply {
         self.streams = found;
     }
 
-    /// Whether neither audio nor video could flow in a call.
+    /// Whether there is no audio or video to send or receive.
     pub(in crate::rtc) fn has_no_media(&self) -> bool {
         self.streams.is_empty() && self.takes.is_empty()
     }
@@ -94,7 +94,7 @@ impl Supply {
         self.takes = kinds.to_vec();
     }
 
-    /// What of it a session sends and takes.
+    /// Returns what a session with these directions sends and receives.
     #[cfg(feature = "recv")]
     pub(in crate::rtc) fn directed(&self, directions: &Directions) -> Supply {
         let sent = |stream: &&Sendable| directions.send.contains(&stream.codec.kind());
@@ -106,23 +106,23 @@ impl Supply {
         }
     }
 
-    /// The streams of a kind, by preference.
+    /// Returns the streams of a kind, in order of preference.
     pub(in crate::rtc) fn streams(&self, kind: Kind) -> impl Iterator<Item = &Sendable> {
         self.streams.iter().filter(move |stream| stream.codec.kind() == kind)
     }
 
-    /// Whether something takes what the other side sends of a kind.
+    /// Whether we receive a kind of media.
     pub(in crate::rtc) fn takes(&self, kind: Kind) -> bool {
         self.takes.contains(&kind)
     }
 
-    /// Whether several encodings of a video are taken.
+    /// Whether we receive several encodings of a video.
     pub(in crate::rtc) fn takes_layers(&self) -> bool {
         self.takes_layers
     }
 
-    /// What a section of a kind may be used for: streams that there are go first, the rest is for sections in which
-    /// nothing is sent. With the level of H.264.
+    /// Returns the codecs for a section of a kind, with the level for H.264: first those of available streams, then the
+    /// rest, for sections in which we send nothing.
     pub(in crate::rtc) fn codecs(&self, kind: Kind) -> impl Iterator<Item = (Option<StreamId>, Codec, u8)> {
         let known: &[Codec] = match kind {
             Kind::Audio => &[Codec::Opus],
@@ -132,7 +132,7 @@ impl Supply {
         streams.chain(known.iter().map(|codec| (None, *codec, self.level())))
     }
 
-    /// What an offer of ours proposes for a section of a kind: each codec once.
+    /// Returns what our offer proposes for a section of a kind: each codec once.
     pub(in crate::rtc) fn proposals(
         &self,
         kind: Kind,
@@ -142,14 +142,14 @@ impl Supply {
         self.codecs(kind).filter(move |(stream, codec, _)| stream.is_some() || takes && !sent(*codec))
     }
 
-    /// The level to name for H.264.
+    /// Returns the level to announce for H.264.
     pub(in crate::rtc) fn level(&self) -> u8 {
         let h264 = self.streams.iter().find(|stream| stream.codec == Codec::H264);
         h264.map_or(COMMON_LEVEL, |stream| stream.level)
     }
 }
 
-/// Whether RTP carries a codec here.
+/// Whether we can send a codec over RTP.
 pub(in crate::rtc) fn is_carried(codec: Codec) -> bool {
     match codec {
         Codec::H264 | Codec::Vp8 | Codec::Opus => true,
@@ -157,7 +157,7 @@ pub(in crate::rtc) fn is_carried(codec: Codec) -> bool {
     }
 }
 
-/// The level that a stream needs: what its encoder says, or its size and frame rate do.
+/// Returns the level that a stream needs, from its encoder or from its size and frame rate.
 fn level(info: &StreamInfo) -> u8 {
     let Some(format) = info.video() else { return 0 };
     let made = format.profile_level_id.map(|[_, _, level]| level);
