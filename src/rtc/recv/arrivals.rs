@@ -1,4 +1,4 @@
-//! Which packets arrived and when, for the sender's bandwidth estimate
+//! Records which packets arrived and when, for the sender's bandwidth estimate
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
 
 use std::collections::BTreeMap;
@@ -9,29 +9,29 @@ use crate::rtc::crypto::open_rtp::nearest;
 
 /// The unit of arrival times, in microseconds.
 const TICK: i64 = 250;
-/// The unit of the reference time: in ticks, of which it has 24 bits.
+/// The unit of the reference time, in ticks; the field has 24 bits.
 const REFERENCE: i64 = 64_000 / TICK;
-/// How often the sender is told, as libwebrtc's receiver does by default.
+/// How often feedback is sent: the default of libwebrtc's receiver.
 const EVERY: Duration = Duration::from_millis(100);
-/// Statuses in one packet of feedback: with times of two bytes each it leaves room for reports in its datagram. More
-/// than arrive in 100 ms at 20 Mbit/s.
+/// Statuses in one feedback packet: with two bytes of time each it leaves room for reports in the datagram. More than
+/// arrive in 100 ms at 20 Mbit/s.
 const MAX_STATUSES: u64 = 200;
-/// So far before the newest a number may be.
+/// How far a number may be behind the newest.
 const WINDOW: u64 = 4000;
-/// What a chunk of a run of equal statuses covers, and one of statuses of two bits.
+/// How many statuses a run-length chunk covers, and a chunk of two-bit statuses.
 const MAX_RUN: usize = 0x1fff;
 const VECTOR: usize = 7;
 
-/// The arrivals of a session that were not reported yet.
+/// The arrivals of a session that are not reported yet.
 #[derive(Debug)]
 pub(in crate::rtc) struct Arrivals {
     zero: Instant,
-    /// By transport-wide number with the rollovers before it: the arrival in ticks since `zero`.
+    /// By extended transport-wide number: the arrival in ticks since `zero`.
     came: BTreeMap<u64, i64>,
     highest: Option<u64>,
-    /// The first number that was not reported.
+    /// The first unreported number.
     next: Option<u64>,
-    /// Of the next packet of feedback.
+    /// The number of the next feedback packet.
     number: u8,
     due: Option<Instant>,
 }
@@ -41,10 +41,10 @@ impl Arrivals {
         Arrivals { zero: now, came: BTreeMap::new(), highest: None, next: None, number: 0, due: None }
     }
 
-    /// A packet with this number arrived.
+    /// Records the arrival of a packet with this number.
     pub(in crate::rtc) fn handle_packet(&mut self, number: u16, now: Instant) {
         let number = match self.highest {
-            // Begun one rollover up, so that what passed the first packet is not below zero.
+            // Starts one rollover up, so that packets that overtook the first one are not below zero.
             None => 0x1_0000 | u64::from(number),
             Some(highest) => nearest(highest, number),
         };
@@ -59,17 +59,17 @@ impl Arrivals {
         if self.came.first_key_value().is_some_and(|(first, _)| *first < oldest) {
             self.came = self.came.split_off(&oldest);
         }
-        // What comes late is reported after all.
+        // Late packets are still reported.
         self.next = Some(self.next.map_or(number, |next| next.min(number)).max(oldest));
         self.due.get_or_insert(now + EVERY);
     }
 
-    /// When there is feedback to send.
+    /// Returns when to send feedback.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Appends a packet of the feedback that is due. If there is more, it stays due.
+    /// Appends one packet of the feedback that is due. If there is more, it stays due.
     pub(in crate::rtc) fn write(&mut self, from: u32, about: u32, out: &mut Vec<u8>) {
         let Some((first, _)) = self.came.first_key_value() else {
             self.due = None;
@@ -80,7 +80,7 @@ impl Arrivals {
         let (mut statuses, mut deltas) = (vec![], vec![]);
         let (mut time, mut end) = (reference * REFERENCE, base);
         for (number, ticks) in self.came.range(..base + MAX_STATUSES) {
-            // After a longer silence another packet begins with its own reference time.
+            // After a longer silence a new packet starts with its own reference time.
             let Ok(delta) = i16::try_from(ticks - time) else { break };
             statuses.resize((number - base) as usize, 0);
             match u8::try_from(delta) {
@@ -111,13 +111,13 @@ impl Arrivals {
         report::transport(from, about, &body, out);
     }
 
-    /// The reference time of the next feedback: a little before its first arrival.
+    /// Returns the reference time of the next feedback, shortly before its first arrival.
     fn reference(&self) -> i64 {
         self.came.first_key_value().map_or(0, |(_, ticks)| ticks / REFERENCE)
     }
 }
 
-/// Appends statuses: runs where there are any, and seven at a time else.
+/// Appends statuses, as runs if possible, otherwise seven at a time.
 fn chunks(mut statuses: &[u8], out: &mut Vec<u8>) {
     while let Some(first) = statuses.first() {
         let run = statuses.iter().take(MAX_RUN).take_while(|status| *status == first).count();
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::rtc::send::feedback::{Feedback, read};
 
-    /// What feedback says: each number with its arrival in ticks, and how many packets of feedback there were.
+    /// Returns the content of the feedback, each number with its arrival in ticks, and the number of feedback packets.
     fn told(arrivals: &mut Arrivals) -> (Vec<(u16, Option<i64>)>, usize) {
         let mut out = vec![];
         while arrivals.deadline().is_some() {
@@ -171,7 +171,7 @@ mod tests {
             vec![(0xfffe, Some(2000)), (0xffff, Some(2004)), (0, None), (1, Some(2400)), (2, Some(2396))];
         assert_eq!(told(&mut arrivals), (expected, 1));
         assert_eq!((arrivals.deadline(), told(&mut arrivals)), (None, (vec![], 0)));
-        // The next feedback goes on behind the last, so that what is missing between is known.
+        // The next feedback continues after the last, so that gaps in between are known.
         arrivals.handle_packet(4, at(700));
         assert_eq!(told(&mut arrivals).0, [(3, None), (4, Some(2800))]);
         arrivals.handle_packet(3, at(710));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Read back, feedback has each arrival once, at its time.
+        /// Parsed feedback has each arrival once, at its time.
         #[test]
         fn all_is_told_once(
             steps in proptest::collection::vec((0_u64..12, 0_u64..30_000), 1..600),
@@ -214,7 +214,7 @@ mod tests {
                 now += Duration::from_micros(micros);
                 let number = newest + step - 4;
                 newest = newest.max(number);
-                // Numbers that come twice are told twice, or not.
+                // Duplicates may be reported twice or once.
                 if expected.contains_key(&(number as u16)) {
                     continue;
                 }

@@ -1,34 +1,35 @@
-//! From RTP timestamps to times of ours.
+//! Converts RTP timestamps to our time.
 //!
-//! A stream's timestamps count its own clock, from anywhere. Sender reports say which wall-clock time of the sender's
-//! they stand for (RFC 3550, 6.4.1); with them the streams of a session share one zero, which is lip sync. Before them,
-//! and where they say what cannot be, a stream begins with the arrival of its first frame.
+//! A stream's timestamps count its own clock from a random start. Sender reports map them to the sender's wall clock
+//! (RFC 3550, 6.4.1), so that the streams of a session share one zero: lip sync. Before the first report, and if
+//! reports are implausible, a stream starts with the arrival of its first frame.
 //!
-//! The timestamps of a browser's audio stand while its track is away (`replaceTrack(null)`), and go on where they were.
-//! By the last report everything after that was captured when the pause began, until the next one. So a stream that
-//! goes on after a pause of which its timestamps know nothing is moved by the pause. If a network held the frames up
-//! instead, those behind the first would be from the future, and take the move back.
+//! The timestamps of a browser's audio stop while its track is removed (`replaceTrack(null)`), and continue from the
+//! same value. According to the last report, everything after that was captured when the pause began, until the next
+//! report arrives. So if a stream continues after a pause that its timestamps don't show, its times are shifted by the
+//! pause. If the network delayed the frames instead, those after the first would be from the future, and the shift is
+//! undone.
 
 use std::time::Duration;
 
-/// Times of ours are in nanoseconds, from an instant that the session chose.
+/// Our time in nanoseconds, from an instant that the session chose.
 pub(in crate::rtc) type Nanos = i64;
 
 const SECOND: i128 = 1_000_000_000;
-/// Packets wait for a second at most, and networks delay them by less than the rest. Times that are off by more are
-/// lies, or the sender began anew; and in a day the clocks of two crystals part by as much.
+/// Packets wait for at most a second, and networks delay them by less than the rest. Times that are off by more are
+/// false, or the sender restarted. The clocks of two crystals also drift apart by this much in a day.
 const MAX_OFF: Nanos = 5 * SECOND as Nanos;
-/// The least that a frame is later than the one before.
+/// The minimum time between two frames.
 const STEP: Nanos = 1_000;
-/// A pause of which timestamps know nothing: longer than networks hold frames up every day, shorter than what a player
-/// waits for.
+/// The minimum pause that timestamps don't show: longer than usual network delays, shorter than what a player waits
+/// for.
 const PAUSE: Nanos = SECOND as Nanos / 2;
 
-/// What the streams of a session share: times of ours less those of the sender's wall clock.
+/// Shared by the streams of a session: the offset of our time from the sender's wall clock.
 #[derive(Debug, Default)]
 pub(in crate::rtc) struct Shared(Option<Nanos>);
 
-/// At this many ticks, it was that time.
+/// Maps a number of ticks to a time.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     ticks: i64,
@@ -38,20 +39,20 @@ struct Point {
 /// The clock of one stream.
 #[derive(Debug)]
 pub(in crate::rtc) struct Clock {
-    /// Ticks a second.
+    /// Ticks per second.
     rate: u32,
     last: Option<Last>,
-    /// By an arrival.
+    /// From an arrival.
     arrival: Option<Point>,
-    /// By the sender's wall clock.
+    /// From the sender's wall clock.
     report: Option<Point>,
-    /// By how much pauses have moved both.
+    /// The shift of both by pauses.
     moved: Nanos,
     /// The time of the last frame.
     shown: Option<Nanos>,
 }
 
-/// The last frame: its timestamp, how many ticks that stands for, and when it arrived.
+/// The last frame: its timestamp, its extended ticks, and its arrival.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     time: u32,
@@ -60,7 +61,7 @@ struct Last {
 }
 
 impl Last {
-    /// How many ticks another timestamp stands for.
+    /// Returns the extended ticks of another timestamp.
     fn ticks_of(self, time: u32) -> i64 {
         self.ticks.saturating_add(time.wrapping_sub(self.time).cast_signed().into())
     }
@@ -71,12 +72,12 @@ impl Clock {
         Clock { rate: rate.max(1), last: None, arrival: None, report: None, moved: 0, shown: None }
     }
 
-    /// This new clock of a stream that goes on from another sender: its times don't go back either.
+    /// Continues the stream of a previous sender: times don't go back.
     pub(in crate::rtc) fn after(self, before: &Clock) -> Clock {
         Clock { shown: before.shown, ..self }
     }
 
-    /// A sender report: the timestamp that belongs to an NTP time in 32.32 bits.
+    /// Handles a sender report: the RTP timestamp of an NTP time (32.32 bits).
     pub(in crate::rtc) fn handle_report(&mut self, shared: &mut Shared, ntp: u64, time: u32) {
         let Some(ticks) = self.last.map(|last| last.ticks_of(time)) else { return };
         let seconds = i128::from(ntp >> 32) * SECOND;
@@ -85,11 +86,11 @@ impl Clock {
         if let (None, Some(arrival)) = (shared.0, self.arrival) {
             shared.0 = Some(self.time(arrival, ticks) - point.at);
         }
-        // It knows of the pauses before it.
+        // The report includes all pauses before it.
         (self.report, self.moved) = (Some(point), 0);
     }
 
-    /// The time of a frame with this timestamp, which is complete now. Times never go back.
+    /// Returns the time of a frame with this timestamp that is complete now. Times never go back.
     pub(in crate::rtc) fn time_of(&mut self, shared: &mut Shared, time: u32, now: Nanos) -> Nanos {
         let ticks = self.last.map_or(0, |last| last.ticks_of(time));
         if let Some(last) = self.last.replace(Last { time, ticks, came: now }) {
@@ -104,7 +105,7 @@ impl Clock {
         let reported = |clock: &Clock, offset: Option<Nanos>| {
             Some(clock.time(clock.report?, ticks).saturating_add(offset?))
         };
-        // Nothing is captured after it has arrived: it was no pause, or a shorter one.
+        // Nothing is captured after its arrival, so there was no pause, or a shorter one.
         let at = reported(self, shared.0).or_else(|| by_arrival(self));
         let early = at.map_or(0, |at| at.saturating_sub(now)).clamp(0, self.moved);
         self.move_by(-early);
@@ -112,15 +113,15 @@ impl Clock {
         if let (Some(at), Some(offset)) = (&mut by_report, &mut shared.0)
             && *at > now
         {
-            // The zero is of a stream that takes longer, such as audio of several frames a packet. Nothing is captured
-            // after it has arrived, so all streams move together.
+            // The zero is from a stream with more delay, such as audio with several frames per packet. Nothing is
+            // captured after its arrival, so all streams move together.
             *offset = offset.saturating_sub(*at - now);
             *at = now;
         }
         let by_arrival = by_arrival(self).filter(near);
         let at = by_report.or(by_arrival).unwrap_or_else(|| {
             self.arrival = Some(Point { ticks, at: now });
-            // All streams begin again where this one does.
+            // All streams restart where this one does.
             if let Some(report) = self.report {
                 shared.0 = Some(now.saturating_sub(self.time(report, ticks)));
             }
@@ -131,7 +132,7 @@ impl Clock {
         at
     }
 
-    /// Moves the times of all frames from now on.
+    /// Shifts the times of all frames from now on.
     fn move_by(&mut self, by: Nanos) {
         self.moved = self.moved.saturating_add(by);
         for point in [&mut self.arrival, &mut self.report].into_iter().flatten() {
@@ -139,19 +140,19 @@ impl Clock {
         }
     }
 
-    /// When it is so many ticks, by a point.
+    /// Returns the time of `ticks`, relative to a point.
     fn time(&self, point: Point, ticks: i64) -> Nanos {
         point.at.saturating_add(self.span(ticks.saturating_sub(point.ticks)))
     }
 
-    /// How long so many ticks take.
+    /// Returns the duration of `ticks`.
     fn span(&self, ticks: i64) -> Nanos {
         let span = i128::from(ticks) * SECOND / i128::from(self.rate);
         Nanos::try_from(span).unwrap_or(if span < 0 { Nanos::MIN / 2 } else { Nanos::MAX / 2 })
     }
 }
 
-/// A time of ours since the zero, which no frame is before.
+/// Converts to a duration since the zero; no frame is before that.
 pub(in crate::rtc) fn since_zero(at: Nanos) -> Duration {
     Duration::from_nanos(u64::try_from(at).unwrap_or(0))
 }
@@ -164,7 +165,7 @@ mod tests {
 
     const MS: Nanos = 1_000_000;
 
-    /// Of whole milliseconds since 1900.
+    /// Converts milliseconds since 1900.
     fn ntp(ms: u64) -> u64 {
         ((ms / 1000) << 32) | (((ms % 1000) << 32) / 1000)
     }
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn frames_are_as_far_apart_as_their_timestamps_say_whenever_they_arrive() {
         let (mut clock, mut shared) = (Clock::new(90_000), Shared::default());
-        // The timestamps roll over.
+        // The timestamps wrap around.
         let begin = u32::MAX - 4000;
         let arrivals = [100, 180, 150, 230, 220];
         for (n, ms) in (0_u32..).zip(arrivals) {
@@ -189,7 +190,7 @@ mod tests {
     fn reports_put_streams_in_step() {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
-        // Both were captured at once; the picture arrives 80 ms later than the sound.
+        // Both were captured at the same time; the video arrives 80 ms after the audio.
         assert!(close(audio.time_of(&mut shared, 5000, 20 * MS), 20 * MS));
         assert!(close(video.time_of(&mut shared, 777, 100 * MS), 100 * MS));
         audio.handle_report(&mut shared, ntp(3_000_000_010), 5000 + 480);
@@ -204,7 +205,7 @@ mod tests {
     fn streams_stay_in_step_when_the_one_reported_first_takes_longer() {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
-        // Both were captured at once; three audio frames share a packet.
+        // Both were captured at the same time; three audio frames share a packet.
         assert!(close(video.time_of(&mut shared, 777, 5 * MS), 5 * MS));
         assert!(close(audio.time_of(&mut shared, 5000, 60 * MS), 60 * MS));
         audio.handle_report(&mut shared, ntp(3_000_000_010), 5000 + 480);
@@ -215,7 +216,7 @@ mod tests {
         assert!(close(sound, picture), "{sound}");
     }
 
-    /// Audio and video with reports, 5 s in, when the video takes 60 ms and the audio 20.
+    /// Returns audio and video with reports after 5 s, with delays of 60 ms for video and 20 ms for audio.
     fn reported() -> (Shared, Clock, Clock) {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
@@ -233,7 +234,7 @@ mod tests {
     fn a_clock_that_stood_while_nothing_was_sent_goes_on_from_the_arrival() {
         for reported_again in [false, true] {
             let (mut shared, mut video, mut audio) = reported();
-            // The audio's track is taken away for 3 s. Its timestamps go on where they were, the video's do not stand.
+            // The audio track is removed for 3 s. Its timestamps continue from the same value; the video's don't stop.
             let mut last = 0;
             for n in 1..100_u32 {
                 let (ticks, now) = (5 * 48_000 + n * 960, 8000 * MS + Nanos::from(n) * 20 * MS);
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn frames_that_a_network_held_up_have_their_times_after_it() {
         let (mut shared, mut video, mut audio) = reported();
-        // For 3 s nothing comes, and then all of it at once.
+        // Nothing arrives for 3 s, then everything at once.
         let now = 8000 * MS;
         for n in 1..150_u32 {
             let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, now);
@@ -295,7 +296,7 @@ mod tests {
         let (mut shared, mut video, _) = reported();
         for n in 1..6_u32 {
             let sent = 5000 * MS + Nanos::from(n) * 10_000 * MS;
-            // One of them takes a second and a half longer than the others.
+            // One of them is delayed by another 1.5 s.
             let late = if n == 3 { 1500 * MS } else { 0 };
             let picture = video.time_of(&mut shared, (5 + n * 10) * 90_000, sent + 60 * MS + late);
             assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
@@ -311,7 +312,7 @@ mod tests {
         for clock in [&mut audio, &mut video] {
             clock.handle_report(&mut shared, ntp(1_000_000), 0);
         }
-        // Nothing for a minute; then it begins ten seconds before the first time.
+        // Nothing for a minute; then a restart ten seconds before the first timestamp.
         let minute = 60_000 * MS;
         assert!(close(video.time_of(&mut shared, 0_u32.wrapping_sub(900_000), minute), minute));
         let sound = audio.time_of(&mut shared, 0_u32.wrapping_sub(480_000), minute + 5 * MS);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever timestamps and reports claim: times go forward, and stay near those of arrival.
+        /// With any timestamps and reports, times increase and stay close to the arrivals.
         #[test]
         fn lies_harm_nobody(
             steps in proptest::collection::vec((any::<u32>(), any::<u64>(), any::<bool>(), 0_i64..3000), 1..200)

@@ -1,18 +1,18 @@
-//! Reads RTP headers (RFC 3550, 5.1) and the extensions that are used of them (RFC 8285).
+//! Parses RTP headers (RFC 3550, 5.1) and the header extensions that we use (RFC 8285).
 
 use crate::rtc::rid::Rid;
 
-/// The IDs of the extensions that are used.
+/// The IDs of the extensions that we use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::rtc) struct Ids {
     /// The transport-wide sequence number.
     pub(in crate::rtc) transport: Option<u8>,
-    /// The name of the encoding (RFC 8852), and of the one that a retransmission is of.
+    /// The name of the encoding (RFC 8852), in packets and in retransmissions.
     pub(in crate::rtc) name: Option<u8>,
     pub(in crate::rtc) repeated: Option<u8>,
 }
 
-/// What a header says. It is authentic once the packet is opened.
+/// A parsed header. It is authentic once the packet is decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Head {
     pub(in crate::rtc) pt: u8,
@@ -23,21 +23,21 @@ pub(in crate::rtc) struct Head {
     pub(in crate::rtc) ssrc: u32,
     /// The transport-wide sequence number.
     pub(in crate::rtc) transport: Option<u16>,
-    /// Which of several encodings of a video it is of.
+    /// The encoding of a simulcast video that it belongs to.
     pub(in crate::rtc) name: Option<Rid>,
     pub(in crate::rtc) repeated: Option<Rid>,
-    /// Its size in bytes, with its extensions.
+    /// Its size in bytes, including extensions.
     pub(in crate::rtc) len: usize,
 }
 
 /// The fixed part.
 const FIXED: usize = 12;
-/// Extensions of one byte each, and of two: the low four bits are the application's.
+/// The profiles of one-byte and two-byte extensions; the low four bits of the latter belong to the application.
 const ONE_BYTE: u16 = 0xbede;
 const TWO_BYTES: u16 = 0x1000;
 
 impl Head {
-    /// Reads the header of a packet, whose extensions have these IDs. `None` if it is malformed.
+    /// Parses the header of a packet whose extensions have these IDs. Returns `None` if it is malformed.
     pub(in crate::rtc) fn read(packet: &[u8], ids: Ids) -> Option<Head> {
         let fixed = packet.first_chunk::<FIXED>()?;
         let [first, second, _, _, t0, t1, t2, t3, ssrc @ ..] = *fixed;
@@ -74,7 +74,7 @@ impl Head {
     }
 }
 
-/// The value of an extension.
+/// Returns the value of an extension.
 fn find(profile: u16, mut body: &[u8], wanted: u8) -> Option<&[u8]> {
     while let Some((first, behind)) = body.split_first() {
         // Padding.
@@ -83,7 +83,7 @@ fn find(profile: u16, mut body: &[u8], wanted: u8) -> Option<&[u8]> {
             continue;
         }
         let (id, len, behind) = match profile {
-            // 15 ends them.
+            // 15 ends the extensions.
             ONE_BYTE if first >> 4 == 15 => return None,
             ONE_BYTE => (first >> 4, usize::from(first & 15) + 1, behind),
             _ if profile & 0xfff0 == TWO_BYTES => {
@@ -101,7 +101,7 @@ fn find(profile: u16, mut body: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// A payload without its padding, whose last byte says how much there is. `None` if that is more than all, or nothing.
+/// Removes the padding, whose last byte is its length. Returns `None` if the length is 0 or exceeds the payload.
 pub(in crate::rtc) fn unpadded(payload: &[u8], padded: bool) -> Option<&[u8]> {
     if !padded {
         return Some(payload);

@@ -1,4 +1,4 @@
-//! One stream that is received: its packets put in order, what is missing asked for, frames made of the rest.
+//! Receives one stream: orders packets, requests missing ones and assembles frames.
 //!
 //! ```text
 //!   RTP ─────▶ Quality (for reports) ─▶ Missing ─▶ NACK
@@ -24,62 +24,62 @@ use crate::media::{Codec, Frame, StreamId};
 use crate::rtc::crypto::open_rtp::nearest;
 use crate::rtc::rid::Rid;
 
-/// Video waits so long for packets that are missing: some round trips of 200 ms. Our own sender keeps packets for as
-/// long.
+/// How long video waits for missing packets: some round trips of 200 ms. Our own sender keeps packets for as long.
 const VIDEO_PATIENCE: Duration = Duration::from_secs(1);
-/// Audio is not sent again: only what the network reordered is waited for.
+/// Audio is not retransmitted: it only waits for reordered packets.
 const AUDIO_PATIENCE: Duration = Duration::from_millis(100);
-/// What waits meanwhile, in bytes: a second at 16 Mbit/s, and of audio more than any Opus stream has.
+/// Limit of the waiting packets in bytes: one second at 16 Mbit/s; for audio, more than any Opus stream has.
 const VIDEO_BYTES: usize = 2 << 20;
 const AUDIO_BYTES: usize = 64 << 10;
-/// A key frame that does not come is requested again after this, and a round trip.
+/// A key frame is requested again after this time and a round trip.
 const KEY_AGAIN: Duration = Duration::from_millis(500);
-/// A stream that was left for another is taken again when the other is silent for so long.
+/// A stream (SSRC) that was replaced by another is accepted again once the other was silent for this long.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// What was agreed on.
+/// The negotiated format of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     /// The stream that its frames belong to.
     pub(crate) stream: StreamId,
-    /// Which of several encodings of a video it is.
+    /// The encoding, if a video has several.
     pub(crate) layer: Option<Layer>,
     pub(crate) codec: Codec,
     pub(crate) pt: u8,
     /// The payload type of retransmissions (RFC 4588).
     pub(crate) rtx: Option<u8>,
-    /// Whether the sender takes NACK, and PLI.
+    /// Whether the sender supports NACK.
     pub(crate) nack: bool,
+    /// Whether it supports PLI.
     pub(crate) pli: bool,
-    /// Whether it takes a limit for its bitrate (REMB).
+    /// Whether it supports a bitrate limit (REMB).
     pub(crate) remb: bool,
     /// The ID of the extension with the transport-wide number.
     pub(crate) transport: Option<u8>,
 }
 
 impl Format {
-    /// The IDs of the header extensions.
+    /// Returns the IDs of the header extensions.
     pub(in crate::rtc) fn ids(&self) -> Ids {
         let (name, repeated) = self.layer.map_or((None, None), |layer| (Some(layer.name), layer.repeated));
         Ids { transport: self.transport, name, repeated }
     }
 }
 
-/// One of several encodings of a video, which have the same payload types (RFC 8853).
+/// One of several encodings of a video, which share their payload types (RFC 8853).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
     pub(in crate::rtc) rid: Rid,
-    /// The ID of the extension with its name, and of the one in retransmissions (RFC 8852).
+    /// The ID of the extension with its name, in packets and in retransmissions (RFC 8852).
     pub(in crate::rtc) name: u8,
     pub(in crate::rtc) repeated: Option<u8>,
 }
 
-/// What came of a stream.
+/// Reception counters of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::rtc) struct Counts {
     pub(in crate::rtc) frames: u64,
     pub(in crate::rtc) dropped: u64,
-    /// Packets that came neither at first nor again.
+    /// Packets that never arrived, not even as retransmissions.
     pub(in crate::rtc) lost: u64,
     pub(in crate::rtc) nacks: u64,
     pub(in crate::rtc) key_frame_requests: u64,
@@ -95,7 +95,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// What one sender, by its SSRC, has sent.
+/// The state of one sender (SSRC).
 #[derive(Debug)]
 struct Source {
     ssrc: u32,
@@ -107,19 +107,20 @@ struct Source {
 #[derive(Debug)]
 pub(in crate::rtc) struct Lane {
     pub(in crate::rtc) format: Format,
-    /// Of an encoding: the SSRCs of its packets and of its retransmissions, which name it only at first.
+    /// The SSRCs of an encoding's packets and retransmissions: only the first packets carry its name.
     named: [Option<u32>; 2],
     source: Option<Source>,
-    /// The SSRC before, whose packets may still be on their way.
+    /// The previous SSRC, whose packets may still arrive.
     former: Option<u32>,
     order: Order,
     missing: Missing,
     unpacker: Unpacker,
     clock: Clock,
-    /// The application wants a key frame.
+    /// The application requested a key frame.
     key_wanted: bool,
-    /// Since when a key frame is needed, and when it was requested last.
+    /// Since when a key frame is needed.
     key_since: Option<Instant>,
+    /// When it was last requested.
     key_asked: Option<Instant>,
     counts: Counts,
 }
@@ -142,25 +143,25 @@ impl Lane {
         }
     }
 
-    /// The same stream, of which nothing has come yet; its sender may name it no more.
+    /// Returns a new lane for the same stream. Keeps the SSRCs, since its sender may not name it again.
     pub(in crate::rtc) fn anew(&self) -> Lane {
         Lane { named: self.named, ..Lane::new(self.format) }
     }
 
-    /// Whether it is a lane with such a format.
+    /// Whether the lane has this format.
     pub(in crate::rtc) fn is_of(&self, format: &Format) -> bool {
         let rid = |format: &Format| format.layer.map(|layer| layer.rid);
         let Format { codec, pt, .. } = self.format;
         codec == format.codec && pt == format.pt && rid(&self.format) == rid(format)
     }
 
-    /// Whether a payload type is this lane's, and then whether that is for retransmissions.
+    /// Returns whether a payload type of this lane is for retransmissions; `None` for other payload types.
     pub(in crate::rtc) fn takes(&self, pt: u8) -> Option<bool> {
         if self.format.pt == pt { Some(false) } else { (self.format.rtx == Some(pt)).then_some(true) }
     }
 
-    /// Whether a packet is this lane's: by its payload type, and of several encodings by the name in it, or by its SSRC
-    /// where that was named before.
+    /// Whether a packet belongs to this lane: by its payload type; if there are several encodings, also by its name, or
+    /// by an SSRC that was named before.
     pub(in crate::rtc) fn matches(&self, head: &Head) -> bool {
         let Some(repeated) = self.takes(head.pt) else { return false };
         let Some(layer) = self.format.layer else { return true };
@@ -170,7 +171,7 @@ impl Lane {
         }
     }
 
-    /// An authentic packet matches this lane, or another.
+    /// Learns SSRCs from an authentic packet that matches this lane, or another.
     pub(in crate::rtc) fn name(&mut self, head: &Head, is_this: bool) {
         let known = &mut self.named[usize::from(self.format.pt != head.pt)];
         if is_this {
@@ -180,7 +181,7 @@ impl Lane {
         }
     }
 
-    /// The sender's SSRC.
+    /// Returns the sender's SSRC.
     pub(in crate::rtc) fn ssrc(&self) -> Option<u32> {
         self.source.as_ref().map(|source| source.ssrc)
     }
@@ -189,7 +190,7 @@ impl Lane {
         Counts { dropped: self.unpacker.dropped(), ..self.counts }
     }
 
-    /// The application wants a key frame.
+    /// Requests a key frame for the application.
     pub(in crate::rtc) fn want_key(&mut self, now: Instant) {
         if self.format.codec.is_video() {
             self.key_wanted = true;
@@ -197,7 +198,7 @@ impl Lane {
         }
     }
 
-    /// Takes a packet with this index.
+    /// Handles a packet with this index.
     pub(in crate::rtc) fn handle_packet(&mut self, index: u64, head: &Head, payload: &[u8], now: Instant) {
         if !self.follow(head.ssrc, index, now) {
             return;
@@ -211,7 +212,7 @@ impl Lane {
         self.insert(index, head, payload, now);
     }
 
-    /// Takes a retransmission: the original number and payload of a packet (RFC 4588, 4).
+    /// Handles a retransmission: the original number and payload of a packet (RFC 4588, 4).
     pub(in crate::rtc) fn handle_repeat(&mut self, head: &Head, payload: &[u8], now: Instant) {
         let Some((number, payload)) = payload.split_first_chunk() else { return };
         let Some(source) = &self.source else { return };
@@ -235,7 +236,7 @@ impl Lane {
         }
     }
 
-    /// Its sender goes on with another codec, under the same SSRC and numbers.
+    /// Handles a switch of the sender to another codec, with the same SSRC and numbers.
     pub(in crate::rtc) fn leave(&mut self) {
         if self.source.take().is_some() {
             self.order = order(self.format.codec);
@@ -245,7 +246,7 @@ impl Lane {
         }
     }
 
-    /// Whether packets are this stream's: another sender takes the place of the one before (RFC 3550, 8).
+    /// Whether to accept packets of an SSRC. A new sender replaces the previous one (RFC 3550, 8).
     fn follow(&mut self, ssrc: u32, index: u64, now: Instant) -> bool {
         if let Some(source) = &self.source {
             if source.ssrc == ssrc {
@@ -271,7 +272,7 @@ impl Lane {
         self.order.insert(Packet { number, time, marker, payload: payload.to_vec(), came: now });
     }
 
-    /// Appends the frames that are complete now.
+    /// Appends all complete frames.
     pub(in crate::rtc) fn poll_frames(
         &mut self,
         shared: &mut clock::Shared,
@@ -315,7 +316,7 @@ impl Lane {
         }
     }
 
-    /// Notes whether a key frame is needed.
+    /// Updates whether a key frame is needed.
     fn look_for_key(&mut self, now: Instant) {
         if self.source.is_some() && (self.key_wanted || self.unpacker.needs_key()) {
             self.key_since.get_or_insert(now);
@@ -324,7 +325,7 @@ impl Lane {
         }
     }
 
-    /// When a key frame is to be requested. The first one is awaited for a while, since senders begin with it.
+    /// Returns when to request a key frame. The first request waits a while, since senders start with a key frame.
     fn key_due(&self, rtt: Duration) -> Option<Instant> {
         let since = self.key_since.filter(|_| self.format.pli)?;
         let urgent = self.key_wanted || self.unpacker.is_torn();
@@ -335,17 +336,17 @@ impl Lane {
         })
     }
 
-    /// When there is something to ask for, or a gap to pass over.
+    /// Returns when there is something to request, or a gap to skip.
     pub(in crate::rtc) fn deadline(&self, rtt: Duration) -> Option<Instant> {
         [self.order.deadline(), self.missing.deadline(), self.key_due(rtt)].into_iter().flatten().min()
     }
 
-    /// Whether there is something to ask for now.
+    /// Whether there is something to request now.
     pub(in crate::rtc) fn has_request(&self, rtt: Duration, now: Instant) -> bool {
         self.missing.is_due(now) || self.key_due(rtt).is_some_and(|at| at <= now)
     }
 
-    /// Appends what is asked for now, as packets of RTCP.
+    /// Appends the current requests as RTCP packets.
     pub(in crate::rtc) fn write_requests(
         &mut self,
         from: u32,
@@ -366,7 +367,7 @@ impl Lane {
         }
     }
 
-    /// How it arrives.
+    /// Returns its report block.
     pub(in crate::rtc) fn report(&mut self, now: Instant) -> Option<Block> {
         let source = self.source.as_mut()?;
         Some(source.quality.report(source.ssrc, now))

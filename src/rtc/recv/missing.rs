@@ -1,23 +1,23 @@
-//! Which packets are missing, and when to ask for each again (RFC 4585, 6.2.1).
+//! Tracks missing packets and when to request each again (RFC 4585, 6.2.1).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Packets may pass each other on their way. Those of a path that reorders more than this are asked for in vain, which
-/// costs a few bytes.
+/// Networks reorder packets. On a path that reorders more than this, some requests are unnecessary, which costs a few
+/// bytes.
 const REORDERED: Duration = Duration::from_millis(10);
-/// How often a packet is asked for. At a loss of 20 % each way, one of 20,000 is still missing after that.
+/// How often a packet is requested. With 20 % loss each way, one in 20,000 is still missing after that.
 const MAX_ASKED: u8 = 10;
-/// A packet is not asked for again before the answer could be here, and this more: senders pace what they repeat.
+/// The wait before another request, in addition to the round trip: senders pace retransmissions.
 const MARGIN: Duration = Duration::from_millis(10);
-/// Packets that are asked for at a time: half a second at 8 Mbit/s. After a larger gap a key frame is fewer bytes.
+/// Missing packets at a time: half a second at 8 Mbit/s. After a larger gap a key frame takes fewer bytes.
 const MAX_MISSING: usize = 500;
-/// Packets that one request asks for: each may take four bytes of a datagram.
+/// Packets per request: each may take four bytes of a datagram.
 const MAX_AT_ONCE: usize = 100;
 
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    /// When to ask next.
+    /// When to request it next.
     at: Instant,
     asked: u8,
 }
@@ -29,7 +29,7 @@ pub(in crate::rtc) struct Missing {
 }
 
 impl Missing {
-    /// A packet came: those between it and the ones before are missing.
+    /// Handles a packet: those between it and the previous ones are missing.
     pub(in crate::rtc) fn handle_packet(&mut self, number: u64, now: Instant) {
         self.wanted.remove(&number);
         let Some(highest) = self.highest.filter(|highest| number > *highest) else {
@@ -46,17 +46,17 @@ impl Missing {
         self.wanted.extend((highest + 1..number).map(|number| (number, wanted)));
     }
 
-    /// Nobody waits for packets before this one any more.
+    /// Gives up on packets before this one.
     pub(in crate::rtc) fn forget_before(&mut self, number: u64) {
         self.wanted = self.wanted.split_off(&number);
     }
 
-    /// Whether there is a packet to ask for now.
+    /// Whether there is a packet to request now.
     pub(in crate::rtc) fn is_due(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|at| at <= now)
     }
 
-    /// The numbers to ask for now, in order: at most so many that they fit into a datagram.
+    /// Returns the numbers to request now, in order; at most as many as fit into a datagram.
     pub(in crate::rtc) fn poll(&mut self, rtt: Duration, now: Instant) -> Vec<u16> {
         let mut out = vec![];
         self.wanted.retain(|number, wanted| {
@@ -74,7 +74,7 @@ impl Missing {
         out
     }
 
-    /// When there is a packet to ask for.
+    /// Returns when there is a packet to request.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.wanted.values().map(|wanted| wanted.at).min()
     }
@@ -142,7 +142,7 @@ mod tests {
         missing.handle_packet(6, now);
         missing.forget_before(4);
         assert_eq!(missing.poll(RTT, now + REORDERED), [4, 5]);
-        // A gap that a key frame bridges for fewer bytes.
+        // A gap for which a key frame takes fewer bytes.
         missing.handle_packet(1000, now);
         assert_eq!(missing.deadline(), None);
         missing.handle_packet(1002, now);

@@ -1,10 +1,10 @@
-//! The receive path: packets are opened, put back in order and made into frames; what is missing is asked for, and how
-//! they arrive is reported, so that the other side sends what the path carries.
+//! The receive path: decrypts packets, restores their order and assembles frames. Requests missing packets and reports
+//! arrivals, so that the other side adapts to the path.
 //!
-//! str0m takes no part in it: it would report by keys that are ours to seal with, and no index may be used twice.
+//! str0m is not involved: its reports would use our SRTCP keys, and no index may be used twice with a key.
 //!
-//! Memory is bounded by what waits for a missing packet ([`lane`]), one frame that is being put together ([`unpack`])
-//! and numbers. Frames leave at once.
+//! Memory is bounded: packets behind a gap ([`lane`]), one partial frame ([`unpack`]) and packet numbers. Complete
+//! frames leave at once.
 
 pub(in crate::rtc) mod arrivals;
 pub(in crate::rtc) mod clock;

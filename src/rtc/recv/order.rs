@@ -1,17 +1,17 @@
-//! Puts the packets of one stream back in order, and gives up on those that don't come.
+//! Restores the order of one stream's packets, and gives up on those that don't arrive.
 //!
-//! What waits for a missing packet is bounded by time and by bytes; then the gap is passed over.
+//! Packets behind a gap wait for a limited time and up to a limit of bytes; then the gap is skipped.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What a packet takes beside its payload, with its place in the map.
+/// The memory of a packet in addition to its payload, including its map entry.
 const OVERHEAD: usize = 128;
 
 /// A packet of a stream.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Packet {
-    /// Its sequence number, with the rollovers before it.
+    /// Its extended sequence number, which includes rollovers.
     pub(in crate::rtc) number: u64,
     /// Its RTP timestamp.
     pub(in crate::rtc) time: u32,
@@ -21,11 +21,11 @@ pub(in crate::rtc) struct Packet {
     pub(in crate::rtc) came: Instant,
 }
 
-/// What comes next.
+/// The next packet or gap.
 #[derive(Debug)]
 pub(in crate::rtc) enum Next {
     Packet(Packet),
-    /// So many packets did not come in time.
+    /// This many packets did not arrive in time.
     Lost(u64),
 }
 
@@ -34,23 +34,23 @@ pub(in crate::rtc) struct Order {
     patience: Duration,
     max_bytes: usize,
     waiting: BTreeMap<u64, Packet>,
-    /// The number of the next packet, once there was one.
+    /// The number of the next packet, after the first one.
     next: Option<u64>,
     bytes: usize,
 }
 
 impl Order {
-    /// Packets wait at most this long for one before them, and at most so many bytes of them.
+    /// Packets wait for an earlier one for at most `patience`, and up to `max_bytes` of them.
     pub(in crate::rtc) fn new(patience: Duration, max_bytes: usize) -> Order {
         Order { patience, max_bytes, waiting: BTreeMap::new(), next: None, bytes: 0 }
     }
 
-    /// The number of the next packet, once there was one.
+    /// Returns the number of the next packet, after the first one.
     pub(in crate::rtc) fn next(&self) -> Option<u64> {
         self.next
     }
 
-    /// Takes a packet, unless it is late or came before. Says whether it was taken.
+    /// Inserts a packet, unless it is late or a duplicate. Returns whether it was inserted.
     pub(in crate::rtc) fn insert(&mut self, packet: Packet) -> bool {
         let next = *self.next.get_or_insert(packet.number);
         if packet.number < next || self.waiting.contains_key(&packet.number) {
@@ -61,7 +61,7 @@ impl Order {
         true
     }
 
-    /// The next packet, or the gap before it if that was waited for long enough.
+    /// Returns the next packet, or the gap before it once its wait is over.
     pub(in crate::rtc) fn poll(&mut self, now: Instant) -> Option<Next> {
         let next = self.next?;
         let first = self.waiting.first_entry()?;
@@ -80,7 +80,7 @@ impl Order {
         Some(Next::Lost(lost))
     }
 
-    /// When the wait for a packet ends.
+    /// Returns when the wait for a missing packet ends.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|(_, packet)| packet.came + self.patience)
     }
@@ -102,7 +102,7 @@ mod tests {
         Packet { number, time: 0, marker: false, payload: vec![0; len], came }
     }
 
-    /// Numbers of packets, and of those that were lost, negative.
+    /// Returns the numbers of packets; the counts of lost ones are negative.
     fn drain(order: &mut Order, now: Instant) -> Vec<i64> {
         let next = |next| match next {
             Next::Packet(packet) => packet.number as i64,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is lost, late or comes twice: numbers go up, gaps are counted, bytes are bounded.
+        /// With any loss, delay or duplication: numbers increase, gaps are counted, bytes are bounded.
         #[test]
         fn nothing_comes_twice_or_out_of_order(
             steps in proptest::collection::vec((0_u64..60, 0_u64..40, 0_usize..1500), 1..300)

@@ -1,4 +1,4 @@
-//! What receiver reports say of a stream: loss and jitter (RFC 3550, 6.4.1, A.3 and A.8).
+//! Statistics for receiver reports: loss and jitter (RFC 3550, 6.4.1, A.3 and A.8).
 
 use std::time::Instant;
 
@@ -10,18 +10,18 @@ pub(in crate::rtc) struct Quality {
     first: u64,
     highest: u64,
     received: u64,
-    /// Expected and received, when the last report was made.
+    /// Expected and received at the last report.
     reported: (u64, u64),
-    /// The last packet: its timestamp, and when it came.
+    /// The last packet: its timestamp and arrival.
     last: Option<(u32, Instant)>,
-    /// In ticks, times 16.
+    /// In 1/16 ticks.
     jitter: u32,
-    /// The middle of the NTP time in the last sender report, and when it came.
+    /// The middle 32 bits of the NTP time in the last sender report, and its arrival.
     sender: Option<(u32, Instant)>,
 }
 
 impl Quality {
-    /// Of a stream with so many ticks a second, from its first packet on.
+    /// Creates the statistics of a stream with `rate` ticks per second, whose first packet is `first`.
     pub(in crate::rtc) fn new(rate: u32, first: u64) -> Quality {
         Quality {
             rate,
@@ -35,7 +35,7 @@ impl Quality {
         }
     }
 
-    /// Takes a packet that is not a retransmission.
+    /// Handles a packet that is not a retransmission.
     pub(in crate::rtc) fn handle_packet(&mut self, number: u64, time: u32, now: Instant) {
         self.received += 1;
         self.highest = self.highest.max(number);
@@ -43,7 +43,7 @@ impl Quality {
             let micros = now.saturating_duration_since(came).as_micros();
             let took = (micros * u128::from(self.rate) / 1_000_000) as u32;
             let off = took.wrapping_sub(time.wrapping_sub(last)).cast_signed().unsigned_abs();
-            // One such packet can't be jitter.
+            // A larger jump is not jitter.
             if off < self.rate.saturating_mul(60) {
                 self.jitter = self.jitter.saturating_add(off).saturating_sub((self.jitter + 8) >> 4);
             }
@@ -54,7 +54,7 @@ impl Quality {
         self.sender = Some(((ntp >> 16) as u32, now));
     }
 
-    /// Packets that did not come, retransmissions aside.
+    /// Returns the number of lost packets; retransmissions do not count as received.
     pub(in crate::rtc) fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)
     }
@@ -63,7 +63,7 @@ impl Quality {
         self.highest - self.first.min(self.highest) + 1
     }
 
-    /// The next report.
+    /// Returns the next report block.
     pub(in crate::rtc) fn report(&mut self, ssrc: u32, now: Instant) -> Block {
         let (expected, received) = (self.expected(), self.received);
         let before = std::mem::replace(&mut self.reported, (expected, received));
@@ -73,7 +73,7 @@ impl Quality {
         Block {
             ssrc,
             fraction: u8::try_from(fraction).unwrap_or(u8::MAX),
-            // 24 bits with a sign.
+            // A signed 24-bit value.
             lost: self.lost().min(0x7f_ffff) as u32,
             highest: self.highest as u32,
             jitter: self.jitter >> 4,
@@ -97,7 +97,7 @@ mod tests {
             quality.handle_packet(number, 0, start);
         }
         let block = quality.report(7, start);
-        // 15 expected, as the last one is not known to be missing.
+        // 15 expected: nothing shows that the last one is missing.
         assert_eq!((block.ssrc, block.fraction, block.lost, block.highest), (7, 51, 3, 0x1_fffe));
         for number in 0x1_ffff..0x2_0010 {
             quality.handle_packet(number, 0, start);
@@ -105,7 +105,7 @@ mod tests {
         let block = quality.report(7, start);
         assert_eq!((block.fraction, block.lost, block.highest), (0, 3, 0x2_000f));
         assert_eq!((block.last_sr, block.delay_since), (0, 0));
-        // What comes twice is no loss.
+        // A duplicate is not a loss.
         quality.handle_packet(0x2_000f, 0, start);
         quality.handle_packet(0x2_000f, 0, start);
         assert_eq!(quality.report(7, start).fraction, 0);
@@ -116,13 +116,13 @@ mod tests {
         let start = Instant::now();
         let mut quality = Quality::new(90_000, 0);
         for n in 0..200_u32 {
-            // 33 ms apart, each second one 10 ms late.
+            // 33 ms apart, every second one 10 ms late.
             let came = start + Duration::from_millis(u64::from(n) * 33 + if n % 2 == 0 { 0 } else { 10 });
             quality.handle_packet(n.into(), n * 33 * 90, came);
         }
         let ms = quality.report(1, start).jitter / 90;
         assert!((9..=10).contains(&ms), "{ms}");
-        // A new beginning of the timestamps is none, nor the most that can be claimed.
+        // A restart of the timestamps is not jitter, nor is the largest possible jump.
         quality.handle_packet(200, 1 << 31, start + Duration::from_secs(7));
         quality.handle_packet(201, 0, start + Duration::from_secs(700_000));
         assert!(quality.report(1, start).jitter / 90 <= 10);

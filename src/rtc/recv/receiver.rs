@@ -1,7 +1,7 @@
-//! What one peer sends us: opened, sorted by payload type into its lanes, and answered with reports.
+//! Receives the media of one peer: decrypts packets, sorts them into lanes and sends reports.
 //!
-//! Packets go to the lane of their payload type, and of several encodings of a video to the one that they name; which
-//! sender's they are (SSRC) follows from them. Nothing is kept for a packet that is not authentic.
+//! Packets go to the lane of their payload type; if a video has several encodings, to the one that they name. SSRCs are
+//! learned from packets. Nothing is stored for a packet that is not authentic.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,40 +17,40 @@ use crate::rtc::crypto::keys::Keys;
 use crate::rtc::crypto::open_rtp::RtpOpener;
 use crate::rtc::send::report::describe;
 
-/// A sender learns of loss and of the round trip as often as viewers tell us.
+/// The interval of reports on loss and round trip: the same as for viewers.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// No sender has more for one peer, in bit/s.
+/// More than any sender sends to one peer, in bit/s.
 const UNLIMITED: u32 = 1_000_000_000;
-/// Without a measured round trip.
+/// The assumed round trip before one is measured.
 const RTT: Duration = Duration::from_millis(100);
 
 /// Receives for one session.
 pub(crate) struct Receiver {
-    /// Ours, in reports.
+    /// Our SSRC in reports.
     ssrc: u32,
     cname: String,
     opener: Option<RtpOpener>,
     lanes: Vec<Lane>,
     arrivals: Arrivals,
     clock: clock::Shared,
-    /// Where the times of frames begin.
+    /// The zero of frame times.
     zero: Instant,
     rtt: Duration,
-    /// What the sender may send in all, in bit/s.
+    /// The limit for the sender in total, in bit/s.
     limit: Option<u32>,
     /// When the next report is due, once there is something to report.
     report: Option<Instant>,
     frames: VecDeque<Frame>,
-    /// Of lanes that are over.
+    /// The counters of removed lanes.
     past: Counts,
     packets: u64,
     bytes: u64,
-    /// The payload at hand; kept for its memory.
+    /// A buffer for the current payload, kept to avoid allocations.
     scratch: Vec<u8>,
 }
 
 impl Receiver {
-    /// Our reports have this SSRC and this name.
+    /// Creates a receiver whose reports have this SSRC and CNAME.
     pub(crate) fn new(ssrc: u32, cname: &str, now: Instant) -> Receiver {
         Receiver {
             ssrc,
@@ -71,12 +71,12 @@ impl Receiver {
         }
     }
 
-    /// Takes these streams from now on. Those that go on keep their state.
+    /// Sets the streams to receive. Those that continue keep their state.
     pub(crate) fn set_lanes(&mut self, formats: &[Format]) {
         let mut before = std::mem::take(&mut self.lanes);
         for format in formats {
             let same = |lane: &Lane| lane.is_of(format);
-            // Two sections may have the same; packets do not tell whose they are.
+            // Two sections may have the same format; packets do not show which one they belong to.
             if self.lanes.iter().any(same) {
                 continue;
             }
@@ -90,12 +90,12 @@ impl Receiver {
         before.iter().for_each(|lane| self.past += lane.counts());
     }
 
-    /// The keys of a transport that is connected and whose fingerprint was verified.
+    /// Sets the keys of a connected transport whose fingerprint was verified.
     pub(crate) fn connect(&mut self, keys: &Keys) {
         self.opener = Some(RtpOpener::new(keys));
     }
 
-    /// The transport starts over, and the numbers of its packets with it.
+    /// Resets after a restart of the transport, which also restarts packet numbers.
     pub(crate) fn disconnect(&mut self, now: Instant) {
         self.opener = None;
         self.report = None;
@@ -106,35 +106,35 @@ impl Receiver {
         }
     }
 
-    /// A round trip to the sender takes so long.
+    /// Sets the round trip time to the sender.
     pub(crate) fn set_rtt(&mut self, rtt: Option<Duration>) {
         self.rtt = rtt.unwrap_or(self.rtt);
     }
 
-    /// Asks for a key frame of a stream.
+    /// Requests a key frame of a stream.
     pub(crate) fn request_key_frame(&mut self, stream: StreamId, now: Instant) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.format.stream == stream) {
             lane.want_key(now);
         }
     }
 
-    /// Asks the sender for at most this much, in bit/s; `None` leaves it to what the network carries.
+    /// Limits the sender's bitrate, in bit/s; with `None` only the network limits it.
     pub(crate) fn set_limit(&mut self, limit: Option<u32>, now: Instant) {
         if self.limit == limit {
             return;
         }
-        // One that was told before is lifted by telling a higher one.
+        // Only a higher limit revokes an earlier one.
         self.limit = limit.or(Some(UNLIMITED));
         self.report = self.report.map(|at| at.min(now));
     }
 
-    /// Takes SRTP. Returns whether it is authentic.
+    /// Handles SRTP. Returns whether it is authentic.
     pub(crate) fn handle_rtp(&mut self, packet: &[u8], now: Instant) -> bool {
         let pt = packet.get(1).map_or(0, |second| second & 0x7f);
-        // All sections of a bundle have the same extensions, and what is no lane's is on the way all the same.
+        // All sections of a bundle have the same extension IDs. Packets without a lane count as arrivals, too.
         let with = self.lanes.iter().find(|lane| lane.takes(pt).is_some()).or(self.lanes.first());
         let ids = with.map(|lane| lane.format.ids()).unwrap_or_default();
-        // Where nothing is received, packets aren't worth their decryption.
+        // If nothing is received, decryption is a waste.
         let opener = self.opener.as_mut().filter(|_| with.is_some());
         let (Some(opener), Some(head)) = (opener, Head::read(packet, ids)) else { return false };
         let lane = self.lanes.iter().position(|lane| lane.matches(&head));
@@ -170,7 +170,7 @@ impl Receiver {
         opened.is_ok()
     }
 
-    /// What a sender says of its stream's times.
+    /// Handles the timestamps of a sender report.
     pub(crate) fn handle_sender_report(&mut self, ssrc: u32, ntp: u64, time: u32, now: Instant) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.ssrc() == Some(ssrc)) {
             lane.handle_sender_report(&mut self.clock, ntp, time, now);
@@ -183,19 +183,19 @@ impl Receiver {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), or to send a report.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), or to send a report.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.opener.as_ref()?;
         let lanes = self.lanes.iter().filter_map(|lane| lane.deadline(self.rtt));
         lanes.chain(self.report).chain(self.arrivals.deadline()).min()
     }
 
-    /// The next frame that is complete.
+    /// Returns the next complete frame.
     pub(crate) fn poll_frame(&mut self) -> Option<Frame> {
         self.frames.pop_front()
     }
 
-    /// Whether there is something to report or to ask for.
+    /// Whether there is something to report or to request.
     pub(crate) fn has_report(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         self.opener.is_some()
@@ -204,7 +204,7 @@ impl Receiver {
                 || self.lanes.iter().any(|lane| lane.has_request(self.rtt, now)))
     }
 
-    /// What is to be reported and asked for now, as a compound that is not sealed yet.
+    /// Returns the current reports and requests as a compound that is not encrypted yet.
     pub(crate) fn poll_report(&mut self, now: Instant) -> Option<Vec<u8>> {
         if !self.has_report(now) {
             return None;

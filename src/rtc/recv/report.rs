@@ -1,4 +1,4 @@
-//! Writes what a receiver reports: how streams arrive (RFC 3550, 6.4.2), what is missing (RFC 4585, 6.2.1 and 6.3.1).
+//! Writes a receiver's RTCP packets: reception statistics (RFC 3550, 6.4.2), NACK and PLI (RFC 4585, 6.2.1 and 6.3.1).
 
 const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT_FEEDBACK: u8 = 205;
@@ -8,18 +8,18 @@ const NACK: u8 = 1;
 const PLI: u8 = 1;
 const TRANSPORT_WIDE: u8 = 15;
 const APPLICATION: u8 = 15;
-/// Says that a packet ends with padding.
+/// The flag of a packet that ends with padding.
 const PADDED: u8 = 0x20;
 
-/// How one stream arrives.
+/// The report block of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Block {
     pub(in crate::rtc) ssrc: u32,
     /// Lost since the last report, in 1/256.
     pub(in crate::rtc) fraction: u8,
-    /// Lost in all, in 24 bits.
+    /// Total lost, in 24 bits.
     pub(in crate::rtc) lost: u32,
-    /// The highest number, with rollovers above it.
+    /// The extended highest sequence number.
     pub(in crate::rtc) highest: u32,
     /// In ticks.
     pub(in crate::rtc) jitter: u32,
@@ -28,7 +28,7 @@ pub(in crate::rtc) struct Block {
     pub(in crate::rtc) delay_since: u32,
 }
 
-/// Appends a report on at most 31 streams; an empty one begins a compound all the same.
+/// Appends a report on at most 31 streams; an empty one can start a compound, too.
 pub(in crate::rtc) fn reception(from: u32, blocks: &[Block], out: &mut Vec<u8>) {
     let blocks = &blocks[..blocks.len().min(31)];
     header(blocks.len() as u8, RECEIVER_REPORT, 4 + 24 * blocks.len(), out);
@@ -42,12 +42,12 @@ pub(in crate::rtc) fn reception(from: u32, blocks: &[Block], out: &mut Vec<u8>) 
     }
 }
 
-/// Appends a request for these packets of a stream, which are in order.
+/// Appends a request for these packets of a stream; they must be in order.
 pub(in crate::rtc) fn nack(from: u32, about: u32, numbers: &[u16], out: &mut Vec<u8>) {
     let mut entries: Vec<(u16, u16)> = vec![];
     for number in numbers {
         match entries.last_mut() {
-            // Bit 0 is the number behind.
+            // Bit 0 is the next number.
             Some((first, bits)) if (1..=16).contains(&number.wrapping_sub(*first)) => {
                 *bits |= 1 << (number.wrapping_sub(*first) - 1);
             }
@@ -66,10 +66,10 @@ pub(in crate::rtc) fn pli(from: u32, about: u32, out: &mut Vec<u8>) {
     feedback(PLI, PAYLOAD_FEEDBACK, from, about, 0, out);
 }
 
-/// Appends the most that a sender may send in all of these streams, in bit/s (draft-alvestrand-rmcat-remb-03, 2.2).
+/// Appends the bitrate limit for all of these streams together, in bit/s (draft-alvestrand-rmcat-remb-03, 2.2).
 pub(in crate::rtc) fn remb(from: u32, bps: u32, about: &[u32], out: &mut Vec<u8>) {
     let about = &about[..about.len().min(255)];
-    // 18 bits, and how often to double them; rounded down, because it is a limit.
+    // An 18-bit mantissa and an exponent; rounded down, because it is a limit.
     let exponent = (u32::BITS - bps.leading_zeros()).saturating_sub(18);
     feedback(APPLICATION, PAYLOAD_FEEDBACK, from, 0, 8 + 4 * about.len(), out);
     out.extend_from_slice(b"REMB");
@@ -86,7 +86,7 @@ pub(in crate::rtc) fn transport(from: u32, about: u32, body: &[u8], out: &mut Ve
     let format = if padding > 0 { PADDED | TRANSPORT_WIDE } else { TRANSPORT_WIDE };
     feedback(format, TRANSPORT_FEEDBACK, from, about, len, out);
     out.extend_from_slice(body);
-    // The last byte says how many there are.
+    // The last byte is the number of padding bytes.
     out.resize(out.len() + padding, 0);
     if let Some(last) = out.last_mut().filter(|_| padding > 0) {
         *last = padding as u8;
@@ -99,7 +99,7 @@ fn feedback(format: u8, kind: u8, from: u32, about: u32, len: usize, out: &mut V
     out.extend_from_slice(&about.to_be_bytes());
 }
 
-/// Of a packet with so many bytes behind it.
+/// Appends the header of a packet with `len` bytes after it.
 fn header(count: u8, kind: u8, len: usize, out: &mut Vec<u8>) {
     let [a, b] = ((len / 4) as u16).to_be_bytes();
     out.extend_from_slice(&[0x80 | count, kind, a, b]);

@@ -1,4 +1,4 @@
-//! A sender of ours and a receiver on a virtual network that loses, delays, reorders and doubles packets.
+//! Our sender and a receiver on a virtual network that loses, delays, reorders and duplicates packets.
 
 mod hostile;
 mod layers;
@@ -27,20 +27,20 @@ const SOUND_EVERY: Duration = Duration::from_millis(20);
 const RTX: u8 = 97;
 const TRANSPORT: u8 = 3;
 
-/// What the network does to packets, in percent, and for how long they are on their way.
+/// The network: loss, reordering and duplication in percent, and the delay.
 #[derive(Clone, Copy, Debug)]
 struct Network {
     loss: u64,
     double: u64,
     latency: u64,
-    /// Additional, at random.
+    /// Additional random delay.
     jitter: u64,
     seed: u64,
 }
 
 const FINE: Network = Network { loss: 0, double: 0, latency: 20, jitter: 0, seed: 1 };
 
-/// One stream that is sent.
+/// One sent stream.
 struct Stream {
     codec: Codec,
     format: Format,
@@ -53,7 +53,7 @@ struct Stream {
     key_wanted: bool,
     /// Payloads by number, with their timestamp and marker.
     history: BTreeMap<u64, (u32, bool, Vec<u8>)>,
-    /// What was sent, by timestamp.
+    /// The sent frames.
     sent: HashMap<Vec<u8>, (u64, bool)>,
 }
 
@@ -72,7 +72,7 @@ struct World {
     received: Vec<Frame>,
     feedback: Vec<(u16, bool)>,
     reports: Vec<f32>,
-    /// A sender that sends nothing again.
+    /// The sender ignores requests for retransmissions.
     deaf: bool,
     /// The source has ended.
     over: bool,
@@ -87,7 +87,7 @@ impl World {
         static RUNS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = Profile::Aes128Gcm;
-        // No two runs share keys.
+        // Every run has other keys.
         let material: Vec<u8> =
             b"recv".iter().copied().chain(run.to_be_bytes()).cycle().take(profile.material_len()).collect();
         let now = Instant::now();
@@ -121,7 +121,7 @@ impl World {
         (self.network.seed >> 33) % end
     }
 
-    /// When copies of a packet arrive.
+    /// Returns when the copies of a packet arrive.
     fn arrivals(&mut self) -> Vec<Instant> {
         let Network { loss, double, latency, jitter, .. } = self.network;
         let copies = if self.below(100) < double { 2 } else { 1 };
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// What is on its way arrives.
+    /// Delivers everything in flight.
     fn finish(&mut self) {
         self.over = true;
         self.network = FINE;
@@ -282,7 +282,8 @@ impl World {
         }
     }
 
-    /// The numbers of the frames of a stream that came, in order. Each was sent, and refers to nothing that is missing.
+    /// Returns the numbers of a stream's received frames, in order. Asserts that each was sent and refers to no missing
+    /// frame.
     fn frames(&self, n: usize) -> Vec<u64> {
         let stream = &self.streams[n];
         let mut out = vec![];
@@ -330,7 +331,7 @@ impl Stream {
             format,
             ssrc,
             rate: codec.clock_rate(),
-            // Near a rollover of both.
+            // Close to a rollover of both.
             next: 0x7ff0,
             begin: u32::MAX - 90_000,
             cutter: Cutter::default(),
@@ -348,7 +349,7 @@ impl Stream {
             Codec::Vp8 => vp8(key, size, self.frames as u8),
             Codec::Opus | Codec::Jpeg => vec![31 << 3; 80],
         };
-        // Each frame is another. No byte is zero, as in an emulation-free slice.
+        // Each frame is different. No byte is zero, as in a slice without emulation prevention.
         let at = data.len() - 20;
         for (n, byte) in data[at..].iter_mut().enumerate() {
             *byte = 0x80 | (self.frames >> (7 * (n % 9))) as u8;
@@ -363,7 +364,7 @@ fn on_a_good_network_each_frame_comes_at_once() {
     world.run(ms(3000));
     world.finish();
     assert_eq!(world.frames(0), (0..world.streams[0].frames).collect::<Vec<_>>());
-    // One audio packet is like another.
+    // Audio packets are all alike.
     assert_eq!(world.frames(1).len() as u64, world.streams[1].frames);
     let stats = world.stats();
     assert_eq!((stats.lost, stats.nacks, stats.dropped, stats.key_frame_requests), (0, 0, 0, 0));
@@ -374,7 +375,7 @@ fn on_a_good_network_each_frame_comes_at_once() {
         assert!(apart.abs_diff(FRAME_EVERY) < Duration::from_micros(50), "{apart:?}");
     }
     assert!(world.reports.len() >= 4 && world.reports.iter().all(|lost| *lost == 0.0));
-    // The sender learns of each packet.
+    // The sender gets feedback on every packet.
     assert!(world.feedback.len() > 300 && world.feedback.iter().all(|(_, came)| *came));
     let numbers: Vec<u16> = world.feedback.iter().map(|(number, _)| *number).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)));
@@ -451,7 +452,7 @@ fn another_sender_of_the_same_format_takes_over() {
 }
 
 impl World {
-    /// Of two senders one after the other: the second begins with a key frame, marked as a break.
+    /// Checks two senders in succession: the second starts with a key frame, marked as a discontinuity.
     fn frames_of_two(&self) -> u64 {
         let breaks: Vec<&Frame> = self.received.iter().filter(|frame| frame.discontinuity).collect();
         assert!(breaks.len() == 1 && breaks[0].key);
@@ -496,8 +497,8 @@ fn what_is_not_authentic_changes_nothing() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
-    /// Whatever the network does: what comes out was sent, is in order and complete, and refers to nothing that is
-    /// missing ([`World::frames`]); and once the network is good, the latest frame comes.
+    /// Whatever the network does: every output frame was sent, is in order and complete, and refers to no missing frame
+    /// ([`World::frames`]). Once the network is good, the latest frame arrives.
     #[test]
     fn frames_come_complete_or_wait_for_the_next_key_frame(
         seed in any::<u64>(),

@@ -1,8 +1,8 @@
-//! Puts packets back together into frames: H.264 (RFC 6184), VP8 (RFC 7741), Opus (RFC 7587).
+//! Assembles frames from packets: H.264 (RFC 6184), VP8 (RFC 7741), Opus (RFC 7587).
 //!
-//! Packets come in order, each once; [`Unpacker::lose`] says where some are missing. A video frame is the packets of one
-//! timestamp, up to the one with the marker. One that is incomplete or malformed is dropped, and all after it up to the
-//! next key frame, as they refer to it.
+//! Packets must be in order and without duplicates; [`Unpacker::lose`] marks gaps. A video frame consists of the
+//! packets with one timestamp, up to the one with the marker. An incomplete or malformed frame is dropped with all that
+//! follow up to the next key frame, as they refer to it.
 
 mod h264;
 mod vp8;
@@ -14,9 +14,9 @@ use super::order::Packet;
 use crate::media::Codec;
 use crate::rtc::send::opus;
 
-/// The largest video frame: a key frame of 4K at the best quality has less.
+/// The largest video frame: a 4K key frame at the best quality is smaller.
 const MAX_FRAME: usize = 4 << 20;
-/// The largest audio packet: three frames of the largest size (RFC 6716, 3.2) are longer than a datagram.
+/// The largest audio packet: three Opus frames of the largest size (RFC 6716, 3.2); more than a datagram.
 const MAX_AUDIO: usize = 4 << 10;
 
 /// A complete frame.
@@ -32,7 +32,7 @@ pub(in crate::rtc) struct Unit {
     pub(in crate::rtc) data: Vec<u8>,
 }
 
-/// What is wrong with a frame.
+/// A frame is malformed or too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -43,23 +43,23 @@ enum Format {
     Opus,
 }
 
-/// A video frame whose packets are coming.
+/// A partial video frame.
 #[derive(Debug)]
 struct Open {
     time: u32,
     broken: bool,
 }
 
-/// Makes frames of one stream's packets.
+/// Assembles the frames of one stream.
 #[derive(Debug)]
 pub(in crate::rtc) struct Unpacker {
     format: Format,
     open: Option<Open>,
-    /// The last packet ended a frame, so the next one begins another.
+    /// The last packet ended a frame; the next one starts another.
     ended: bool,
-    /// Deltas are dropped until there is a key frame.
+    /// Deltas are dropped until the next key frame.
     needs_key: bool,
-    /// Frames were dropped since the last one that was complete.
+    /// Frames were dropped since the last complete one.
     torn: bool,
     units: VecDeque<Unit>,
     dropped: u64,
@@ -83,22 +83,22 @@ impl Unpacker {
         }
     }
 
-    /// Whether nothing can be shown until there is a key frame.
+    /// Whether a key frame is needed to continue.
     pub(in crate::rtc) fn needs_key(&self) -> bool {
         self.needs_key
     }
 
-    /// Whether frames were dropped since the last one that was complete.
+    /// Whether frames were dropped since the last complete one.
     pub(in crate::rtc) fn is_torn(&self) -> bool {
         self.torn
     }
 
-    /// Video frames that were dropped.
+    /// Returns the number of dropped video frames.
     pub(in crate::rtc) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The next frame that is complete.
+    /// Returns the next complete frame.
     pub(in crate::rtc) fn poll(&mut self) -> Option<Unit> {
         self.units.pop_front()
     }
@@ -106,7 +106,7 @@ impl Unpacker {
     /// Takes the next packet.
     pub(in crate::rtc) fn push(&mut self, packet: &Packet) {
         let Packet { time, marker, ref payload, .. } = *packet;
-        // Padding alone has the number of a packet, and belongs to no frame.
+        // Packets with padding only have a number, but belong to no frame.
         if payload.is_empty() {
             return;
         }
@@ -114,7 +114,7 @@ impl Unpacker {
             return self.push_audio(time, payload);
         }
         if self.open.as_ref().is_some_and(|open| open.time != time) {
-            // Some senders set no marker.
+            // Some senders don't set the marker.
             self.finish();
         }
         let starts = self.ended;
@@ -137,7 +137,7 @@ impl Unpacker {
         }
     }
 
-    /// Packets are missing before the next one.
+    /// Marks a gap before the next packet.
     pub(in crate::rtc) fn lose(&mut self) {
         if matches!(self.format, Format::Opus) {
             self.torn = true;
@@ -158,13 +158,13 @@ impl Unpacker {
     }
 
     fn push_audio(&mut self, time: u32, payload: &[u8]) {
-        // What has no whole frames in it is no Opus.
+        // A packet without complete frames is not Opus.
         let Some(duration) = opus::duration(payload).filter(|_| payload.len() <= MAX_AUDIO) else { return };
         let torn = std::mem::take(&mut self.torn);
         self.units.push_back(Unit { time, key: true, torn, duration, data: payload.to_vec() });
     }
 
-    /// The frame has all its packets.
+    /// Finishes a frame that has all its packets.
     fn finish(&mut self) {
         let Some(Open { time, broken }) = self.open.take() else { return };
         self.ended = true;
@@ -179,7 +179,7 @@ impl Unpacker {
                 self.needs_key = false;
                 self.units.push_back(Unit { time, key, torn, duration: Duration::ZERO, data });
             }
-            // Parameters alone.
+            // Only parameter sets.
             Some(None) => {}
             Some(Some(_)) => {
                 self.dropped += 1;
@@ -220,12 +220,12 @@ pub(super) mod tests {
         }
     }
 
-    /// An access unit: parameters before a key frame, and two slices.
+    /// Returns an access unit: two slices, with parameter sets before a key frame.
     pub(in crate::rtc::recv) fn h264(key: bool, size: usize, seed: u8) -> Vec<u8> {
         let mut out = vec![];
         let mut nal = |head: u8, len: usize| {
             out.extend_from_slice(&[0, 0, 0, 1, head]);
-            // The first bit says that a slice begins with the first macroblock.
+            // The first bit marks a slice that starts with the first macroblock.
             out.extend((0..len).map(|i| 0x80 | (i as u8).wrapping_mul(7).wrapping_add(seed)));
         };
         if key {
@@ -244,7 +244,7 @@ pub(super) mod tests {
         out
     }
 
-    /// The packets of frames, cut as we cut them.
+    /// Returns the packets of frames, from our own packetizer.
     pub(in crate::rtc::recv) fn cut(codec: Codec, frames: &[(bool, Vec<u8>)]) -> Vec<Packet> {
         let mut cutter = Cutter::default();
         let mut out = vec![];
@@ -262,7 +262,7 @@ pub(super) mod tests {
         std::iter::from_fn(|| unpacker.poll()).collect()
     }
 
-    /// A key frame, five deltas, a key frame, a delta.
+    /// Returns a key frame, five deltas, a key frame, a delta.
     fn video(codec: Codec) -> Vec<(bool, Vec<u8>)> {
         (0..8)
             .map(|n| {
@@ -289,7 +289,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Whichever packet is missing: what comes out was sent, and refers to nothing that is missing.
+    /// Whichever packet is missing: every output frame was sent and refers to no missing frame.
     #[test]
     fn after_each_loss_frames_wait_for_the_next_key_frame() {
         for codec in [Codec::H264, Codec::Vp8] {
@@ -308,7 +308,7 @@ pub(super) mod tests {
                 let out: Vec<usize> =
                     units(&mut unpacker).iter().map(|unit| (unit.time / 3000) as usize).collect();
                 let expected: Vec<usize> = (0..8)
-                    // The first packet of a key frame before which all is known to be complete is still missed.
+                    // A missing first packet of a key frame is noticed even if everything before it is complete.
                     .filter(|n| if hit < 6 { *n < hit || *n >= 6 } else { *n < hit })
                     .collect();
                 assert_eq!(out, expected, "{codec:?}, packet {missing} of frame {hit}");
@@ -341,7 +341,7 @@ pub(super) mod tests {
             unpacker.push(&packet);
         }
         let out = units(&mut unpacker);
-        // Of the first frame nothing tells that it is complete, but that it begins with parameters.
+        // Only its leading parameter sets show that the first frame is complete.
         assert_eq!(out.iter().map(|unit| unit.time / 3000).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
     }
 

@@ -1,4 +1,4 @@
-//! A sender that has the keys and means harm: what it costs is bounded, and whoever sends well after it is seen.
+//! A malicious sender with valid keys: its cost is bounded, and a good sender after it is received.
 //!
 //! `HOSTILE_SECONDS` makes each attack longer, for the figures of `make test-hostile`.
 
@@ -8,13 +8,13 @@ use super::{RTX, ms};
 use crate::rtc::recv::unpack::tests::{h264, vp8};
 use crate::rtc::send::header::Header;
 
-/// What waits behind a gap (2 MiB each of two video streams, their vectors doubled), and one frame of the largest size
-/// with the vector that it outgrew.
+/// Packets behind gaps (2 MiB for each of two video streams, vectors doubled), and one frame of the largest size with
+/// the vector that it outgrew.
 const MOST: usize = 16 << 20;
-/// Packets of one attack: more than a frame may have.
+/// Packets per attack: more than a frame may have.
 const PACKETS: u64 = 5_000;
-/// The CPU time of a packet that means harm, compared with a small one of a good sender, both sealed and opened; and what
-/// each byte of it may take beside, in ns.
+/// Limit of a malicious packet's CPU time, as a multiple of a good sender's small packet, both encrypted and decrypted;
+/// and the additional time per byte, in ns.
 const COSTS: u128 = 8;
 const BYTE: u128 = 10;
 
@@ -46,7 +46,7 @@ const ATTACKS: &[(&str, Attack)] = &[
     }),
     ("numbers that go back", |a, n| {
         let newest = a.index(1, 3);
-        // Those that it left out, in turns.
+        // Alternates with the packets that it left out.
         let index = if n % 2 == 0 { newest } else { newest - 2 - (n / 2) % 2 };
         a.send_as(index, Header { pt: 98, ssrc: 1, time: n as u32, ..Header::default() }, &[0x10, 1, 2, 3]);
     }),
@@ -144,7 +144,7 @@ const ATTACKS: &[(&str, Attack)] = &[
     ("H.264 of parameter sets alone", |a, n| a.send(1, 96, n as u32, true, &h264(true, 3, 0)[4..17])),
 ];
 
-/// What this thread has spent of CPU time, in ns.
+/// Returns the CPU time of this thread, in ns.
 fn spent() -> u128 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
@@ -176,7 +176,7 @@ fn what_a_hostile_sender_costs_is_bounded_and_ends_with_it() {
         let cost = (spent() - before) / u128::from(a.sent);
         let (frames, reports, bytes) = (a.frames, a.reports, u128::from(a.sent_bytes / a.sent));
         println!("{name:<46} {:>10} {:>10} {cost:>10} {frames:>9} {reports:>8}", a.sent, most >> 10);
-        // It stops, and a second later somebody else sends.
+        // It stops, and another sender starts a second later.
         a.now += ms(1000);
         a.take();
         a.behave(77, 150);

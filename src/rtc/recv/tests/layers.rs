@@ -1,4 +1,4 @@
-//! A sender of several encodings of one video (simulcast), which names them in its first packets only.
+//! A simulcast sender that names its encodings only in their first packets.
 
 use super::ms;
 use super::raw::{RawSender, format};
@@ -14,7 +14,7 @@ const NAME: u8 = 10;
 const REPEATED: u8 = 11;
 const PT: u8 = 98;
 const RTX: u8 = 99;
-/// Packets with the name: senders leave it out once they were reported on.
+/// Packets with the name: senders omit it after the first report.
 const NAMED: u64 = 5;
 
 fn formats() -> Vec<Format> {
@@ -26,7 +26,7 @@ fn formats() -> Vec<Format> {
     NAMES.into_iter().zip(VIDEO_VP8_LAYERS).map(layer).collect()
 }
 
-/// The SSRC of an encoding.
+/// Returns the SSRC of an encoding.
 fn ssrc(layer: usize) -> u32 {
     10 + layer as u32
 }
@@ -47,7 +47,7 @@ impl World {
         World { a, n: 0 }
     }
 
-    /// Sends so many frames of each encoding, without those of `lost` in one.
+    /// Sends `frames` frames of each encoding; those of encoding `lost` are lost.
     fn send(&mut self, frames: u64, lost: Option<usize>) {
         for _ in 0..frames {
             for (layer, name) in NAMES.into_iter().enumerate() {
@@ -70,7 +70,7 @@ impl World {
         VIDEO_VP8_LAYERS.map(|of| self.a.all.iter().filter(|frame| frame.stream == of).count())
     }
 
-    /// The SSRCs that something was asked of since the last time.
+    /// Returns the SSRCs that requests were sent to since the last call.
     fn asked(&mut self, what: fn(Feedback<'_>) -> Option<u32>) -> Vec<u32> {
         let all = std::mem::take(&mut self.a.compounds);
         all.iter().flat_map(|report| read(report).filter_map(what).collect::<Vec<_>>()).collect()
@@ -92,7 +92,7 @@ fn each_encoding_is_a_stream_of_its_own() {
     reported.sort_unstable();
     reported.dedup();
     assert_eq!(reported, [10, 11, 12]);
-    // Another SSRC that says no name is nobody's.
+    // An unknown SSRC without a name belongs to no encoding.
     world.a.send(77, PT, 0, true, &payload(0, 0));
     assert_eq!(world.frames(), [60; 3]);
 }
@@ -147,7 +147,7 @@ fn names_are_known_after_a_renegotiation_and_a_new_transport() {
     world.a.anew();
     world.send(10, None);
     assert_eq!(world.frames(), [110; 3]);
-    // Without the first one its packets are nobody's.
+    // After the first encoding is removed, its packets belong to none.
     world.a.receiver.set_lanes(&formats()[1..]);
     world.send(10, None);
     assert_eq!(world.frames(), [110, 120, 120]);

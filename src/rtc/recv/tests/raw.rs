@@ -1,4 +1,4 @@
-//! A sender that puts any packet on the wire, under keys that the receiver has.
+//! A sender that can send any packet, encrypted with the receiver's keys.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,12 +25,13 @@ pub(super) struct RawSender {
     pub(super) reports: u64,
     pub(super) frames: u64,
     last: HashMap<StreamId, Duration>,
-    /// What came, and what was reported; where there is not much of it.
+    /// The received frames, up to [`KEPT`].
     pub(super) all: Vec<Frame>,
+    /// The reports, up to [`KEPT`].
     pub(super) compounds: Vec<Vec<u8>>,
 }
 
-/// Frames and reports that are kept.
+/// Limit of stored frames and reports.
 const KEPT: usize = 1000;
 
 pub(super) fn format(stream: StreamId, codec: Codec, pt: u8, rtx: Option<u8>) -> Format {
@@ -69,7 +70,7 @@ impl RawSender {
         }
     }
 
-    /// The transport begins anew, under other keys.
+    /// Restarts the transport with other keys.
     pub(super) fn anew(&mut self) {
         let profile = Profile::Aes128Gcm;
         let material: Vec<u8> =
@@ -88,14 +89,14 @@ impl RawSender {
         (self.below(1 << 16) << 16 | self.below(1 << 16)) as u32
     }
 
-    /// The next number of an SSRC, or one so many behind it.
+    /// Returns the next number of an SSRC, after skipping `skipped`.
     pub(super) fn index(&mut self, ssrc: u32, skipped: u64) -> u64 {
         let next = self.next.entry(ssrc).or_insert(100);
         *next += 1 + skipped;
         *next
     }
 
-    /// Sends a packet, 20 µs after the one before.
+    /// Sends a packet, 20 µs after the previous one.
     pub(super) fn send(&mut self, ssrc: u32, pt: u8, time: u32, marker: bool, payload: &[u8]) {
         let index = self.index(ssrc, 0);
         self.send_as(index, Header { pt, ssrc, time, marker, ..Header::default() }, payload);
@@ -119,7 +120,7 @@ impl RawSender {
         self.take();
     }
 
-    /// What a session does after each input.
+    /// Drains the receiver, as a session does after each input.
     pub(super) fn take(&mut self) {
         self.receiver.handle_timeout(self.now);
         while let Some(frame) = self.receiver.poll_frame() {
@@ -150,7 +151,7 @@ impl RawSender {
         self.frames += 1;
     }
 
-    /// A good sender: small frames of VP8, each a packet, the first one and every hundredth a key frame.
+    /// Acts as a good sender: small VP8 frames of one packet each; the first and every hundredth is a key frame.
     pub(super) fn behave(&mut self, ssrc: u32, frames: u64) {
         for n in 0..frames {
             let data = vp8(n % 100 == 0, 200, n as u8);

@@ -1,5 +1,5 @@
-//! A sender that changes its codec while it sends, under the same SSRC and numbers: all of a session's formats may come at
-//! any time (RFC 3264, 5.1).
+//! A sender that changes its codec with the same SSRC and numbers: any of a session's formats may arrive at any time
+//! (RFC 3264, 5.1).
 
 use super::ms;
 use super::raw::RawSender;
@@ -9,7 +9,7 @@ use crate::rtc::send::feedback::{Feedback, read};
 
 const SSRC: u32 = 5;
 
-/// Sends so many frames of a codec by the same clock, and returns how many of each came.
+/// Sends `frames` frames of a codec with the same clock; returns how many of each codec were received.
 fn send(a: &mut RawSender, is_h264: bool, frames: u32, begin: u32) -> (usize, usize) {
     let before = a.all.len();
     for n in 0..frames {
@@ -18,7 +18,7 @@ fn send(a: &mut RawSender, is_h264: bool, frames: u32, begin: u32) -> (usize, us
             true => (96, [&[if n == 1 { 0x65 } else { 0x41 }][..], &[0x80 | n as u8; 200]].concat()),
             false => (98, [&[0x10][..], &vp8(n == 0, 200, n as u8)].concat()),
         };
-        // The parameter sets are of the first frame.
+        // The parameter sets belong to the first frame.
         let (time, marker) = if is_h264 && n == 0 { (begin + 3000, false) } else { (begin + n * 3000, true) };
         a.send(SSRC, pt, time, marker, &payload);
         a.now += ms(33);

@@ -1,11 +1,11 @@
-//! What a thread has allocated: the tests of this crate run with an allocator that counts.
+//! Measures a thread's allocations: the tests of this crate run with a counting allocator.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Bytes that this thread has allocated, less those that it has freed; and the most since it was asked.
+    /// Bytes that this thread has allocated and not freed, and their maximum since the last query.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
@@ -15,14 +15,14 @@ struct Counting;
 static HEAP: Counting = Counting;
 
 fn count(bytes: isize) {
-    // No allocation: the value is constant and has no destructor. At a thread's end it may be gone.
+    // Does not allocate: the value is constant and has no destructor. At a thread's end it may be gone.
     _ = HELD.try_with(|held| {
         let (now, most) = held.get();
         held.set((now + bytes, most.max(now + bytes)));
     });
 }
 
-// SAFETY: all is the system's allocator's work, with the layouts as they came.
+// SAFETY: forwards everything to the system allocator with the same layouts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
@@ -49,12 +49,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What this thread has allocated and not freed, in bytes. Others may free what it allocated.
+/// Returns the bytes that this thread has allocated and not freed. Other threads may free what it allocated.
 pub(in crate::rtc) fn held() -> isize {
     HELD.get().0
 }
 
-/// The most that this thread had allocated at a time while it did this, in bytes, beside what it had before.
+/// Returns the peak of this thread's additional allocations while it runs `act`, in bytes, and the result.
 pub(in crate::rtc) fn peak<T>(act: impl FnOnce() -> T) -> (usize, T) {
     let before = HELD.get().0;
     HELD.set((before, before));

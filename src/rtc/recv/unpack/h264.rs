@@ -1,7 +1,7 @@
-//! Access units of H.264 from single NAL units, STAP-A and FU-A (RFC 6184, 5.6, 5.7.1, 5.8): all that packetization mode 1
-//! has.
+//! Assembles H.264 access units from single NAL units, STAP-A and FU-A (RFC 6184, 5.6, 5.7.1, 5.8): everything in
+//! packetization mode 1.
 //!
-//! A stream without IDR pictures (periodic intra refresh) has no frame to begin with here.
+//! Streams without IDR pictures (periodic intra refresh) are not supported: they have no frame to start with.
 
 use super::Broken;
 
@@ -13,27 +13,27 @@ const DELIMITER: u8 = 9;
 const AGGREGATE: u8 = 24;
 const FRAGMENT: u8 = 28;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// Parameter sets that are kept for key frames without: those of encoders have 10 to 100 bytes.
+/// Limit of the parameter sets kept for key frames without their own: those of encoders have 10 to 100 bytes.
 const MAX_PARAMETERS: usize = 4 << 10;
 
-/// An access unit, in Annex B format, as its packets come.
+/// A partial access unit, in Annex B format.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     data: Vec<u8>,
-    /// A fragmented NAL unit has begun, and not ended.
+    /// Whether the current NAL unit is fragmented and incomplete.
     fragmented: bool,
     has_slice: bool,
     has_idr: bool,
     has_sps: bool,
-    /// Where the parameter sets are in `data`: those that can be kept, which bounds how many there are.
+    /// The ranges of the parameter sets in `data`; bounded by what can be kept.
     parameter_sets: Vec<(usize, usize)>,
     parameter_bytes: usize,
-    /// The parameter sets that came last, for key frames without.
+    /// The last parameter sets, for key frames without their own.
     parameters: Vec<u8>,
 }
 
 impl Assembler {
-    /// Forgets the access unit.
+    /// Discards the access unit.
     pub(super) fn clear(&mut self) {
         self.data = vec![];
         self.parameter_sets = vec![];
@@ -41,8 +41,8 @@ impl Assembler {
         (self.fragmented, self.has_slice, self.has_idr, self.has_sps) = (false, false, false, false);
     }
 
-    /// Takes the payload of a packet. If packets before it may be missing (`unsure`), it must be one that access units
-    /// begin with. Returns how many bytes there are.
+    /// Adds the payload of a packet. If packets before it may be missing (`unsure`), it must be the start of an access
+    /// unit. Returns the size so far in bytes.
     pub(super) fn push(&mut self, payload: &[u8], unsure: bool) -> Result<usize, Broken> {
         let (indicator, rest) = payload.split_first().ok_or(Broken)?;
         let kind = indicator & 0x1f;
@@ -60,13 +60,14 @@ impl Assembler {
             1..AGGREGATE => self.unit(payload),
             AGGREGATE => self.aggregate(rest)?,
             FRAGMENT => self.fragment(*indicator, rest)?,
-            // STAP-B, MTAP and FU-B belong to interleaved mode, and 0, 30 and 31 to nobody.
+            // STAP-B, MTAP and FU-B belong to interleaved mode; 0, 30 and 31 are undefined.
             _ => return Err(Broken),
         }
         Ok(self.data.len())
     }
 
-    /// All packets of it came: whether it is a key frame, and its bytes. `None`: it has parameters alone.
+    /// Finishes an access unit with all its packets. Returns whether it is a key frame, and its bytes; `None` if it has
+    /// only parameter sets.
     pub(super) fn finish(&mut self) -> Result<Option<(bool, Vec<u8>)>, Broken> {
         if self.has_sps {
             self.parameters.clear();
@@ -87,7 +88,7 @@ impl Assembler {
             return Ok(None);
         }
         if key && !has_sps {
-            // Nothing could decode it.
+            // No decoder could decode it.
             if self.parameters.is_empty() {
                 return Err(Broken);
             }
@@ -151,7 +152,7 @@ impl Assembler {
 mod tests {
     use super::*;
 
-    /// An access unit of these payloads.
+    /// Assembles an access unit from these payloads.
     fn made(assembler: &mut Assembler, payloads: &[&[u8]]) -> Result<Option<(bool, Vec<u8>)>, Broken> {
         for payload in payloads {
             if let Err(broken) = assembler.push(payload, false) {

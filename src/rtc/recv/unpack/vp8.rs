@@ -1,19 +1,19 @@
-//! Frames of VP8 from payloads with a descriptor (RFC 7741, 4.2).
+//! Assembles VP8 frames from payloads with a descriptor (RFC 7741, 4.2).
 
 use super::Broken;
 
-/// Of a key frame: its tag, its start code and its size (RFC 6386, 9.1).
+/// The header of a key frame: tag, start code and size (RFC 6386, 9.1).
 const KEY_HEAD: usize = 10;
 const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
 
-/// A frame, as its packets come.
+/// A partial frame.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     data: Vec<u8>,
 }
 
 impl Assembler {
-    /// Forgets the frame.
+    /// Discards the frame.
     pub(super) fn clear(&mut self) {
         self.data = vec![];
     }
@@ -23,10 +23,10 @@ impl Assembler {
         self.data.capacity()
     }
 
-    /// Takes the payload of a packet. Returns how many bytes there are.
+    /// Adds the payload of a packet. Returns the size so far in bytes.
     pub(super) fn push(&mut self, payload: &[u8]) -> Result<usize, Broken> {
         let (starts, piece) = described(payload).ok_or(Broken)?;
-        // The first packet of a frame starts its first partition, and no other one does.
+        // Only the first packet of a frame starts its first partition.
         if starts != self.data.is_empty() || piece.is_empty() {
             return Err(Broken);
         }
@@ -34,7 +34,7 @@ impl Assembler {
         Ok(self.data.len())
     }
 
-    /// All packets of it came: whether it is a key frame, and its bytes.
+    /// Finishes a frame with all its packets. Returns whether it is a key frame, and its bytes.
     pub(super) fn finish(&mut self) -> Result<Option<(bool, Vec<u8>)>, Broken> {
         let data = std::mem::take(&mut self.data);
         let key = data.first().ok_or(Broken)? & 1 == 0;
@@ -45,7 +45,7 @@ impl Assembler {
     }
 }
 
-/// Whether a payload starts a frame's first partition, and what stands behind its descriptor.
+/// Returns whether a payload starts a frame's first partition, and the data after its descriptor.
 fn described(payload: &[u8]) -> Option<(bool, &[u8])> {
     let (first, mut rest) = payload.split_first()?;
     let starts = first & 0x10 != 0 && first & 0x0f == 0;
@@ -54,7 +54,7 @@ fn described(payload: &[u8]) -> Option<(bool, &[u8])> {
         let [has_picture, has_level, has_layer] = [0x80, 0x40, 0x30].map(|bits| extensions & bits != 0);
         rest = behind;
         if has_picture {
-            // 7 bits, or 15.
+            // 7 or 15 bits.
             let long = rest.first()? & 0x80 != 0;
             rest = rest.get(1 + usize::from(long)..)?;
         }
