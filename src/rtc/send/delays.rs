@@ -1,4 +1,4 @@
-//! Where the time of video frames goes before the network: one viewer's averages.
+//! The delays of video frames before the network: averages for one viewer.
 //!
 //! ```text
 //! captured ── capture ──▶ encoding.began ── encoding ──▶ encoding.ended ── queue ──▶ last packet sent
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::media::Encoding;
 
-/// Where the time of video frames goes before the network; averages of the last frames. The sum of its parts is the time
-/// from a frame's capture until its last packet was sent.
+/// The delays of video frames before the network; averages of the last frames. Their sum is the time from a frame's
+/// capture until its last packet was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delays {
-    /// From a frame's capture until its encoder got it: the camera, decoding, scaling, waiting for the encoder. Where
+    /// From a frame's capture until its encoder got it: the camera, decoding, scaling, waiting for the encoder. If
     /// `encoding` is unknown, until the frame was passed in.
     pub capture: Duration,
     /// In the encoder; `None` for frames without [`Frame::encoding`](crate::media::Frame::encoding).
@@ -23,7 +23,7 @@ pub struct Delays {
     pub queue: Duration,
 }
 
-/// An average of durations in which each new one counts a sixteenth.
+/// A moving average of durations; each new one has a weight of 1/16.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average(Option<Duration>);
 
@@ -42,18 +42,18 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// A frame is going to be sent. It was captured then, and passed in now.
+    /// Handles a frame to be sent, captured at `captured` and passed in at `now`.
     pub(super) fn handle_frame(&mut self, captured: Instant, encoding: Option<Encoding>, now: Instant) {
         let until = encoding.map_or(now, |encoding| encoding.began);
         self.capture.add(until.saturating_duration_since(captured));
         match encoding {
             Some(encoding) => self.encoding.add(encoding.took()),
-            // Another source, whose encoder nobody watches.
+            // Another source, without times of its encoder.
             None => self.encoding = Average::default(),
         }
     }
 
-    /// Its last packet was sent. It was passed in at `since`.
+    /// Handles that a frame's last packet was sent. The frame was passed in at `since`.
     pub(super) fn handle_sent(&mut self, encoding: Option<Encoding>, since: Instant, now: Instant) {
         let from = encoding.map_or(since, |encoding| encoding.ended);
         self.queue.add(now.saturating_duration_since(from));

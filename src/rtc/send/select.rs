@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use super::clock::Timestamp;
 use crate::media::StreamId;
 
-/// A key frame that does not arrive is requested again after this time.
+/// A key frame is requested again after this time.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A viewer that gets only key frames gets at most one in this time.
 const KEY_FRAME_EVERY: Duration = ASK_AGAIN;
 /// 1 ms on the RTP clock of video: a frame whose time is before the last one's follows it by this.
 const APART: u32 = 90;
 
-/// What a session is sent of the video that it negotiated.
+/// Which part of the negotiated video a session is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Serving {
@@ -87,7 +87,7 @@ impl Selection {
         self.serving.stream().map(|_| self.current)
     }
 
-    /// The stream of which a viewer that has no picture needs a key frame.
+    /// Returns the stream of which a viewer without a picture needs a key frame.
     pub(super) fn needs(&self) -> Option<StreamId> {
         self.serving.stream()
     }
@@ -112,7 +112,7 @@ impl Selection {
         Some(next)
     }
 
-    /// Takes a frame of a stream. `is_idle`: everything sent before has arrived.
+    /// Decides on a frame of a stream. `is_idle`: everything sent before has arrived.
     pub(super) fn handle_frame(
         &mut self,
         stream: StreamId,

@@ -162,7 +162,7 @@ impl Sender {
         self.report = now;
     }
 
-    /// The transport restarts: nothing is sent until it is connected again.
+    /// Handles a restart of the transport: nothing is sent until it is connected again.
     pub(in crate::rtc) fn disconnect(&mut self) {
         self.keyed = None;
         self.repeats.clear();
@@ -171,7 +171,7 @@ impl Sender {
         self.tracks.clear();
     }
 
-    /// Sends these streams from now on. Those that continue keep their state.
+    /// Sets the streams to send. Those that continue keep their state.
     pub(in crate::rtc) fn set_streams(
         &mut self,
         streams: Vec<(StreamId, Codec, Format)>,
@@ -221,7 +221,7 @@ impl Sender {
         self.tracks.iter_mut().filter_map(|track| track.serve(serving, now)).collect()
     }
 
-    /// Sends no audio, or sends it again.
+    /// Stops or resumes sending audio.
     pub(in crate::rtc) fn set_silent(&mut self, is_silent: bool) {
         self.is_silent = is_silent;
     }
@@ -230,12 +230,12 @@ impl Sender {
         self.is_silent
     }
 
-    /// Where the time of video frames goes.
+    /// Returns the delays of video frames.
     pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
         self.tracks.iter().find(|track| track.codec.is_video())?.delays()
     }
 
-    /// The video stream whose frames are sent.
+    /// Returns the video stream whose frames are sent.
     pub(in crate::rtc) fn video(&self) -> Option<StreamId> {
         self.tracks.iter().find(|track| track.codec.is_video())?.current()
     }
@@ -244,7 +244,7 @@ impl Sender {
         self.counts
     }
 
-    /// The last estimate that was reported as an event, in bit/s.
+    /// Returns the last estimate that was reported as an event, in bit/s.
     pub(in crate::rtc) fn estimate(&self) -> u32 {
         self.reported
     }
@@ -253,7 +253,7 @@ impl Sender {
         &self.estimator
     }
 
-    /// Takes a frame of a stream, if it is sent here.
+    /// Queues a frame, if its stream is sent here.
     pub(in crate::rtc) fn handle_frame(
         &mut self,
         stream: StreamId,
@@ -394,12 +394,12 @@ impl Sender {
         let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
         self.pacer.set_rate(paced.max(probed));
-        // Not before the first picture, which would wait for packets that are spread out.
+        // Not before the first frame, which would be delayed if its packets were spread out.
         self.pacer.set_probing(self.probing.is_some() && self.delays().is_some());
         self.budget.set_rate(self.estimator.estimate().into());
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), or to check whether packets may leave.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), or to check whether packets may leave.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.keyed.as_ref()?;
         let paced = self.paced_at().filter(|_| self.offered.is_none());
@@ -407,7 +407,7 @@ impl Sender {
         paced.into_iter().chain(probe).min()
     }
 
-    /// The same for what need not be on time.
+    /// Returns the same for timers without urgency.
     pub(in crate::rtc) fn calm_deadline(&self, now: Instant) -> Option<Instant> {
         self.keyed.as_ref()?;
         let report = self.report_due().filter(|at| *at > now);
@@ -423,7 +423,7 @@ impl Sender {
         self.keyed.is_some() && self.report_due().is_some_and(|at| at <= now)
     }
 
-    /// When the next paced packet may leave.
+    /// Returns when the next paced packet may leave.
     fn paced_at(&self) -> Option<Instant> {
         let video = |t: &Track| t.codec.is_video() && t.has_packets();
         let any = !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video);
@@ -442,7 +442,7 @@ impl Sender {
         self.offered.is_some()
     }
 
-    /// Packets for one system call. The caller must pass them to the socket: they count as sent.
+    /// Returns packets for one system call. The caller must pass them to the socket: they count as sent.
     pub(in crate::rtc) fn poll_packets(
         &mut self,
         wall: &Wall,
@@ -468,7 +468,7 @@ impl Sender {
             now,
             sent: 0,
         };
-        // Lost packets first: a picture that is due waits for them.
+        // Lost packets first: the next frame to be shown waits for them.
         while let Some((i, repeat)) = self.repeats.front().filter(|_| out.pacer.is_open(now)) {
             if out.ratio.is_high() {
                 self.repeats.clear();
@@ -537,13 +537,13 @@ impl Sender {
         self.keyed.as_mut()?.sealer.seal_rtcp(compound, &mut out).ok().map(|()| out)
     }
 
-    /// A report on what was sent; `None` if nothing has been sent yet.
+    /// Returns a report on what was sent; `None` if nothing has been sent yet.
     pub(in crate::rtc) fn poll_report(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
         self.report = now + REPORT_EVERY;
         self.report_with(&[], wall, now)
     }
 
-    /// The last report, with a goodbye for all streams that were sent.
+    /// Returns the last report, with a goodbye for all streams that were sent.
     pub(in crate::rtc) fn poll_goodbye(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
         let ssrcs: Vec<u32> = self
             .tracks

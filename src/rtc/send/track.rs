@@ -130,7 +130,7 @@ impl Track {
         self.selection.current()
     }
 
-    /// Where the time of frames goes; `None` before one was sent.
+    /// Returns the delays of frames; `None` before one was sent.
     pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
         self.stopwatch.delays()
     }
@@ -150,7 +150,7 @@ impl Track {
         if self.codec.is_video() { self.selection.serve(serving, now) } else { None }
     }
 
-    /// Takes a frame of a stream, which then waits until it may leave; or drops it, or waiting frames.
+    /// Queues a frame of a stream; or drops it, or waiting frames.
     pub(in crate::rtc) fn push(
         &mut self,
         stream: StreamId,
