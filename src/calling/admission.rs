@@ -1,4 +1,4 @@
-//! Which caller gets a seat, and who answers: the part that strangers reach.
+//! Decides which callers get a seat and who answers: the part exposed to strangers.
 //!
 //! A caller without media does not keep a seat for long. The number of such calls per host is limited, and when all
 //! seats are taken, the oldest such call is ended with `busy` in favour of a new one. Calls with media, and calls that
@@ -30,7 +30,7 @@ impl Core {
         Ok(())
     }
 
-    /// Gives a caller a seat, if there is room, and answers it or has the application decide.
+    /// Gives a caller a seat, if there is room. Then answers, or asks the application.
     pub(super) fn incoming(&mut self, call: CallId, from: &str, data: String, now: Instant) {
         let origin = self.calls.origin(call).cloned();
         let caller = origin.map(|origin| Caller { origin, exempt: self.whence.is_exempt() });
@@ -50,7 +50,7 @@ impl Core {
     }
 
     /// Makes room for a call by ending calls without media: the oldest of the caller's own host if that has reached its
-    /// limit, and the oldest of all if every seat is taken. Returns whether there is a seat.
+    /// limit, and the oldest of all if every seat is taken. Returns whether a seat is free.
     pub(super) fn make_room(&mut self, caller: Option<&Caller>, now: Instant) -> bool {
         if let Some(caller) = caller.filter(|caller| !caller.exempt) {
             let own = |seat: &Seat| seat.caller.as_ref().is_some_and(|c| c.origin == caller.origin);
@@ -66,7 +66,7 @@ impl Core {
         self.seats.len() < self.max_calls
     }
 
-    /// Incoming calls without media so far, the oldest first.
+    /// Returns the incoming calls without media so far, the oldest first.
     fn unconnected(&self) -> impl Iterator<Item = (CallId, &Seat)> {
         self.seats
             .iter()

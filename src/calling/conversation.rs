@@ -1,4 +1,4 @@
-//! A call as a program has it: the stream of received frames, and what can be done about the call.
+//! An application's handle of a call: the stream of received frames, and the methods that change the call.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,17 +18,16 @@ use crate::net::lock;
 use crate::proto::Address;
 use crate::rtc::{Directions, SessionStats};
 
-/// A call that we made or accepted. As a stream it is the encoded frames that the peer sends, bounded, and it ends with
-/// the call; then [`end`](Self::end) says why. What we send comes from the source of [`Calling`](super::Calling).
-/// Dropping it hangs up.
+/// A call that we made or accepted. It is a bounded stream of the peer's encoded frames and ends with the call; then
+/// [`end`](Self::end) returns the reason. We send the source of [`Calling`](super::Calling). Dropping it hangs up.
 ///
-/// Video begins with a key frame. H.264 comes in Annex B format with parameter sets before each key frame, so the
-/// concatenated data is a playable file. After a loss the stream goes on at a key frame, which is requested by itself; a
-/// reader that is too slow gets [`FrameEvent::Lost`]. Frames that nobody reads are dropped, and the call goes on.
+/// Video starts with a key frame. H.264 is in Annex B format with parameter sets before each key frame, so the
+/// concatenated data is a playable file. After a loss the stream continues at a key frame, which is requested
+/// automatically. A reader that is too slow gets [`FrameEvent::Lost`]. Unread frames are dropped, and the call
+/// continues.
 ///
-/// The methods that change what is sent and received return at once. The change is agreed with the peer by an offer;
-/// until then the call continues as it was, and if the peer refuses, it stays so. What is sent can be seen in
-/// [`stats`](Self::stats).
+/// The methods that change what is sent and received return immediately and negotiate the change with the peer. Until
+/// the peer agrees, and also if it refuses, the call continues unchanged. [`stats`](Self::stats) shows what is sent.
 pub struct Conversation {
     shared: Arc<Shared>,
     call: CallId,
@@ -40,18 +39,18 @@ impl Conversation {
         Conversation { shared: shared.clone(), call, line }
     }
 
-    /// Identifies the call.
+    /// Returns the ID of the call.
     pub fn id(&self) -> CallId {
         self.call
     }
 
-    /// The peer's address; `None` after the call has ended. It changes when the peer reconnects, and when one of several
-    /// devices accepts.
+    /// Returns the peer's address; `None` after the call has ended. It changes when the peer reconnects, and when one
+    /// of several devices accepts.
     pub fn peer(&self) -> Option<Address> {
         lock(&self.shared.core).peer(self.call)
     }
 
-    /// The state of the call; `None` after it has ended.
+    /// Returns the state of the call; `None` after it has ended.
     pub fn state(&self) -> Option<State> {
         lock(&self.shared.core).state(self.call)
     }
@@ -60,18 +59,18 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// How the call ended, if it has, before or after that.
+    /// The reason if the call has ended, even if media was connected before.
     pub async fn connected(&self) -> Result<(), End> {
         self.line.connected().await
     }
 
-    /// Sets the kinds of media that are sent and received. A kind that the call did not have is added. What is muted or
-    /// held stays so.
+    /// Sets the kinds of media to send and receive. Adds kinds that the call did not have. Muted or held media stays
+    /// muted or held.
     pub fn set_directions(&self, directions: Directions) {
         self.change(|wish| wish.set(directions));
     }
 
-    /// Neither sends nor receives until [`resume`](Self::resume).
+    /// Stops sending and receiving until [`resume`](Self::resume).
     pub fn hold(&self) {
         self.change(|wish| wish.hold(true));
     }
@@ -86,7 +85,7 @@ impl Conversation {
         self.change(|wish| wish.mute(kind, true));
     }
 
-    /// Sends a kind again that was muted, if the call is for sending it.
+    /// Resumes sending a muted kind, if the call sends it at all.
     pub fn unmute(&self, kind: Kind) {
         self.change(|wish| wish.mute(kind, false));
     }
@@ -95,23 +94,23 @@ impl Conversation {
         self.shared.change(self.call, &self.line, change);
     }
 
-    /// Asks the peer for a key frame of a received stream, for instance because a decoder begins late. The request is
-    /// repeated until there is one.
+    /// Requests a key frame of a received stream from the peer, for example because a decoder starts late. Repeats the
+    /// request until one arrives.
     pub fn request_key_frame(&self, stream: StreamId) {
         self.shared.request_key_frame(self.call, stream);
     }
 
-    /// Ends the call with a reason for the other side. Frames that wait can still be read.
+    /// Ends the call with a reason for the other side. Queued frames can still be read.
     pub fn hang_up(&self, end: impl Into<End>) {
         self.shared.hang_up(self.call, end.into());
     }
 
-    /// Why the call ended; `None` while it goes on.
+    /// Returns why the call ended; `None` before that.
     pub fn end(&self) -> Option<End> {
         self.line.why()
     }
 
-    /// Statistics of its session; `None` before the session exists and after it ended.
+    /// Returns the statistics of its session; `None` before the session exists and after it ended.
     pub fn stats(&self) -> Option<SessionStats> {
         lock(&self.shared.core).stats(self.call)
     }

@@ -1,4 +1,4 @@
-//! Calls and their sessions: passes outputs of one as inputs to the other, and the rest to the owner of both.
+//! Connects calls and their sessions: passes outputs of one as inputs to the other, and the rest to their owner.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::media::StreamId;
 use crate::proto::Address;
 use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
 
-/// How many more calls signalling accepts than there are seats: over the limit, we send `busy` ourselves.
+/// How many calls signalling accepts beyond the number of seats; we reject those with `busy` ourselves.
 pub(super) const SPARE: usize = 64;
 
 /// All calls and their sessions. See the [module](super).
@@ -35,18 +35,18 @@ pub(crate) struct Core {
     pub(super) max_calls: usize,
     pub(super) max_unconnected: usize,
     pub(super) out: VecDeque<Output>,
-    /// The calls that have an offer to make, or one that is not answered.
+    /// The calls with an offer to make, or with an unanswered one.
     #[cfg(feature = "calls")]
     pub(super) renegotiating: BTreeSet<CallId>,
     calls_at: Option<Instant>,
     offers_at: Option<Instant>,
     fanout_at: Option<Instant>,
-    /// A datagram came then, and what follows from it was not looked at yet: there may be more of them.
+    /// When a datagram arrived whose consequences are not handled yet, since more may follow.
     unsettled: Option<Instant>,
 }
 
 impl Core {
-    /// No calls yet, and signalling assumed to be connected.
+    /// Creates a core without calls. Assumes that signalling is connected.
     pub(crate) fn new(config: CoreConfig, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
@@ -73,8 +73,8 @@ impl Core {
         }
     }
 
-    /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable. `at_once` sends our offer with the
-    /// init, for a peer that answers everybody.
+    /// Calls a peer. `wire_id` is the call's ID on the wire, random and unguessable. `at_once` sends our offer in the
+    /// init, for a peer that accepts every call.
     #[cfg(feature = "camera")]
     pub(crate) fn invite(
         &mut self,
@@ -87,7 +87,7 @@ impl Core {
         self.begin(to, wire_id, "{}", at_once, session, now)
     }
 
-    /// The same, with this direction for each lane, and `data`, a JSON object, for the peer.
+    /// Does the same with a direction for each lane, and `data`, a JSON object, for the peer.
     #[cfg(feature = "calls")]
     pub(crate) fn call(
         &mut self,
@@ -103,9 +103,9 @@ impl Core {
         self.begin(to, wire_id, data, at_once, session, now)
     }
 
-    /// Sets what a call sends and receives, from its next description on: with the feature `calls` that is an offer of
-    /// ours if the call has been described before. At [`Event::Incoming`] or [`Event::Calling`] a caller's offer is not
-    /// answered yet, since that waits for an [`Input::Timeout`].
+    /// Sets what a call sends and receives, from its next description on. With the feature `calls`, makes an offer if
+    /// the call was described before. At [`Event::Incoming`] or [`Event::Calling`] a caller's offer is not answered
+    /// yet, since the answer waits for an [`Input::Timeout`].
     #[cfg(any(feature = "calls", feature = "talk", feature = "relay"))]
     pub(crate) fn set_directions(&mut self, call: CallId, directions: rtc::Directions, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
@@ -115,7 +115,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Asks the other side of a call to send at most this much, in bit/s.
+    /// Limits what the other side of a call sends, in bit/s.
     #[cfg(feature = "relay")]
     pub(crate) fn limit_received(&mut self, call: CallId, bps: u32, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
@@ -123,7 +123,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Asks the other side of a call for a key frame.
+    /// Requests a key frame from the other side of a call.
     #[cfg(any(feature = "calls", feature = "relay"))]
     pub(crate) fn request_key_frame(&mut self, call: CallId, stream: StreamId, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
@@ -144,7 +144,7 @@ impl Core {
             self.fanout.close(session, now);
             return Err(CallError::Full(self.max_calls));
         }
-        // Whatever keeps us from making one now will be the answer to the accept.
+        // An error of this offer will occur again, and be handled, after the accept.
         let offer = if at_once { self.fanout.offer(session, now).ok() } else { None };
         let invited = match &offer {
             Some(offer) => self.calls.invite_with_offer(to, wire_id, data, &offer.sdp, now),
@@ -184,12 +184,12 @@ impl Core {
         self.fanout.set_candidates(candidates);
     }
 
-    /// The statistics of a call's session.
+    /// Returns the statistics of a call's session.
     pub(crate) fn stats(&self, call: CallId) -> Option<SessionStats> {
         self.fanout.stats(self.seats.get(&call)?.session)
     }
 
-    /// The address of a call's remote.
+    /// Returns the address of a call's remote.
     #[cfg(feature = "calls")]
     pub(crate) fn peer(&self, call: CallId) -> Option<Address> {
         Some(self.seats.get(&call)?.peer.clone())
@@ -227,7 +227,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// The next datagram to send. Call it while the socket accepts data, followed by
+    /// Returns the next datagram to send. Call it while the socket accepts data, followed by
     /// [`poll_output`](Self::poll_output).
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let transmit = self.fanout.poll_transmit(now);
@@ -238,7 +238,7 @@ impl Core {
         transmit
     }
 
-    /// The driver has handled a timeout, in which an offer may have been answered: now it is known how long that took.
+    /// Call this after a timeout was handled: it measures how long answering an offer took.
     #[cfg(feature = "camera")]
     pub(crate) fn pause_offers(&mut self, now: Instant) {
         self.offers.pause(now);
@@ -284,7 +284,7 @@ impl Core {
                     }
                 }
             }
-            // Only now: an answer that waits above is to the offer before.
+            // Only now: an answer queued above belongs to the previous offer.
             #[cfg(feature = "calls")]
             let quiet = quiet && !self.renegotiate(now);
             if quiet {
@@ -363,7 +363,7 @@ impl Core {
             rtc::Event::Closed { session, end } => {
                 let Some(&id) = self.sessions.get(&session) else { return };
                 _ = match end.reason {
-                    // The other side closed it, and its offers are void.
+                    // The other side closed the session, so its offers are void.
                     EndReason::Ended => {
                         self.offers.remove(id);
                         self.calls.media_closed(id, end, now)
@@ -406,7 +406,7 @@ impl Core {
         }
     }
 
-    /// When an offer of ours is made again.
+    /// Returns when to repeat an offer.
     #[cfg(not(feature = "calls"))]
     fn offer_again_at(&self) -> Option<Instant> {
         None
@@ -443,7 +443,7 @@ impl Core {
         self.emit(Event::Takes { call, streams });
     }
 
-    /// Sends our description, followed by the end of candidates: all of them are in it.
+    /// Sends our description, followed by the end of candidates, since the description contains all of them.
     pub(super) fn describe(
         &mut self,
         call: CallId,

@@ -1,4 +1,4 @@
-//! The task between the client, the UDP port, the source and the core.
+//! The task that connects the client, the UDP port, the source and the core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,14 +12,14 @@ use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
 
-/// How often the addresses of this machine are asked for, at most.
+/// The minimum interval between queries of this machine's addresses.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
     udp: Option<Udp>,
     alarm: Alarm,
-    /// When the addresses of this machine were asked for last.
+    /// When this machine's addresses were last queried.
     candidates_at: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl Driver {
         }
     }
 
-    /// What came of the source: one frame at a time, so that datagrams do not wait.
+    /// Handles the source's events and frames: one frame at a time, so that datagrams do not wait.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(feeder) = lock(&self.shared.feeder).clone() else { return false };
         let mut any = false;
@@ -88,7 +88,7 @@ impl Driver {
         true
     }
 
-    /// Networks come and go: what the next call is told is asked anew.
+    /// Updates the addresses for later calls, since networks come and go.
     fn find_candidates(&mut self) {
         let now = time::now();
         let Some(udp) = &self.udp else { return };
@@ -102,7 +102,7 @@ impl Driver {
         }
     }
 
-    /// Does all that the core wants done.
+    /// Performs all of the core's outputs.
     fn drain(&mut self) {
         loop {
             let output = lock(&self.shared.core).poll_output();
@@ -123,10 +123,10 @@ impl Driver {
         }
     }
 
-    /// Asks the source for what calls want. No lock is held in the call: it may answer at once.
+    /// Passes the calls' commands to the source. Holds no lock meanwhile, since the source may respond at once.
     fn command_source(&self) {
         let next = || {
-            // Under its lock, so that a command is for the source that it was made for.
+            // Under the feeder's lock, so that a command reaches the source that it was made for.
             let feeder = lock(&self.shared.feeder);
             let command = lock(&self.shared.feeding).poll_command()?;
             Some((feeder.clone()?, command))

@@ -1,4 +1,4 @@
-//! The source of what calls send: its frames and events on their way to the task, and the task's commands to it.
+//! Connects the source to the task: queues its frames and events, and passes the task's commands to it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::media::source::{Command, Source, SourceEvent};
 use crate::media::{Frame, StreamId, StreamInfo};
 use crate::net::lock;
 
-/// Frames that wait for the task, of each stream: a second of video.
+/// Frames queued for the task, per stream: one second of video.
 const QUEUE: usize = 30;
 
 pub(super) struct Feeder {
@@ -17,10 +17,10 @@ pub(super) struct Feeder {
     inbox: Arc<Inbox>,
 }
 
-/// What is called when there is an event, or a stream needs a key frame because frames of it were lost.
+/// The callback for events, and for a stream that needs a key frame because its frames were lost.
 type Tell = Box<dyn Fn(Option<StreamId>) + Send + Sync>;
 
-/// What came of the source.
+/// The queue of a source's events.
 struct Inbox {
     frames: FrameQueue,
     events: Mutex<VecDeque<SourceEvent>>,
@@ -28,7 +28,7 @@ struct Inbox {
 }
 
 impl Feeder {
-    /// Takes what the source produces from now on. `tell` is called on a thread of the source.
+    /// Subscribes to the source. `tell` is called on a thread of the source.
     pub(super) fn new(source: Source, tell: impl Fn(Option<StreamId>) + Send + Sync + 'static) -> Feeder {
         let frames = FrameQueue::new(QUEUE);
         let inbox = Arc::new(Inbox { frames, events: Mutex::default(), tell: Box::new(tell) });
@@ -41,7 +41,7 @@ impl Feeder {
         self.source.producer().streams()
     }
 
-    /// Whether it may come back after a loss.
+    /// Whether the source may come back after a loss.
     pub(super) fn is_live(&self) -> bool {
         self.source.producer().is_live()
     }
@@ -57,19 +57,19 @@ impl Feeder {
         }
     }
 
-    /// It rests from now on.
+    /// Stops the source.
     pub(super) fn stop(&self) {
         self.command(Command::Want(BTreeSet::new()));
     }
 
-    /// What happened to it.
+    /// Returns the next event of the source.
     pub(super) fn poll_event(&self) -> Option<SourceEvent> {
         lock(&self.inbox.events).pop_front()
     }
 }
 
 impl Inbox {
-    /// On a thread of the source.
+    /// Queues an event; called on a thread of the source.
     fn push(&self, event: SourceEvent) {
         match event {
             SourceEvent::Frame(frame) => {

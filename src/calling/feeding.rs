@@ -1,10 +1,10 @@
-//! What calls ask of the source that they send: one encoder for all of them.
+//! Controls the source for all calls: one encoder for all of them.
 //!
-//! A stream is wanted while a call takes it. Key frame requests are merged. The bitrate is what the slowest of the
-//! networks carries, since all get the same frames.
+//! A stream is wanted while a call sends it. Key frame requests are merged. The bitrate is limited by the slowest
+//! network, since all calls get the same frames.
 //!
-//! A source that is lost comes back by itself: its streams stay, and calls wait for its frames. One that is given up has no
-//! streams any more, until a call wants to send again: that tries it again.
+//! A lost source comes back by itself: its streams stay, and calls wait for its frames. A source that was given up has
+//! no streams, until a call that wants to send tries it again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
@@ -17,31 +17,31 @@ use crate::media::adapt::rate::{BitrateLimits, RateControl};
 use crate::media::source::{Command, SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, StreamId, StreamInfo};
 
-/// What a call takes.
+/// What one call sends.
 #[derive(Debug, Default)]
 struct Taker {
     streams: BTreeSet<StreamId>,
-    /// What its network carries, in bit/s.
+    /// The estimate for its network, in bit/s.
     estimate: Option<u32>,
 }
 
-/// What an event of the source means for calls.
+/// The consequence of a source event for calls.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
-    /// It has these streams; `others` if they are others than before, not just of another format.
+    /// It has these streams; `others` if they differ from before in more than their format.
     Streams {
         streams: Vec<StreamInfo>,
         others: bool,
     },
-    /// It is given up, and has none: calls that only send end with this reason.
+    /// It is given up and has no streams: calls that only send end with this reason.
     GivenUp(EndReason),
 }
 
 /// The core. Feed it, then drain [`poll_command`](Self::poll_command) and [`poll_status`](Self::poll_status).
 pub(super) struct Feeding {
     streams: Vec<StreamInfo>,
-    /// Those of a source that was given up.
+    /// The streams of a source that was given up.
     given_up: Option<Vec<StreamInfo>>,
     tracker: StatusTracker,
     statuses: VecDeque<SourceStatus>,
@@ -53,7 +53,7 @@ pub(super) struct Feeding {
 }
 
 impl Feeding {
-    /// Without a source.
+    /// Creates the core without a source.
     pub(super) fn new() -> Feeding {
         Feeding {
             streams: vec![],
@@ -68,7 +68,7 @@ impl Feeding {
         }
     }
 
-    /// Another source replaces the one before, which asks for nothing yet. `is_live` if it may come back after a loss.
+    /// Replaces the source; nothing is wanted of the new one yet. `is_live` if it may come back after a loss.
     pub(super) fn replace(&mut self, is_live: bool, now: Instant) {
         *self = Feeding {
             tracker: StatusTracker::new(is_live),
@@ -78,7 +78,7 @@ impl Feeding {
         self.update(now);
     }
 
-    /// Takes notice of what happened to the source.
+    /// Handles an event of the source.
     pub(super) fn handle_source(&mut self, event: &SourceEvent, now: Instant) -> Change {
         let before = self.tracker.status();
         self.tracker.handle_event(event);
@@ -99,19 +99,19 @@ impl Feeding {
         }
     }
 
-    /// A call is to send: a source that was given up is tried again, and these are its streams.
+    /// Tries a source again that was given up, because a call wants to send. Returns its streams.
     pub(super) fn try_again(&mut self, now: Instant) -> Option<Vec<StreamInfo>> {
         let streams = self.given_up.take()?;
         self.set_streams(&streams, now);
         Some(streams)
     }
 
-    /// What the source does, if that is news.
+    /// Returns the status of the source, if it changed.
     pub(super) fn poll_status(&mut self) -> Option<SourceStatus> {
         self.statuses.pop_front()
     }
 
-    /// The streams that there are. Returns whether they are others than before, not just of another format.
+    /// Sets the available streams. Returns whether they differ from before in more than their format.
     pub(super) fn set_streams(&mut self, streams: &[StreamInfo], now: Instant) -> bool {
         let known = |streams: &[StreamInfo]| -> HashSet<(StreamId, Codec)> {
             streams.iter().map(|info| (info.id, info.codec)).collect()
@@ -122,7 +122,7 @@ impl Feeding {
         changed
     }
 
-    /// Takes notice of what happened to a call.
+    /// Handles an event of a call.
     pub(super) fn handle_event(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Takes { call, streams } => {
@@ -138,13 +138,13 @@ impl Feeding {
         self.update(now);
     }
 
-    /// Somebody needs a key frame of a stream.
+    /// Requests a key frame of a stream.
     pub(super) fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
         self.keys.request(stream, reason, now);
         self.handle_timeout(now);
     }
 
-    /// The source made a frame.
+    /// Handles a frame of the source.
     pub(super) fn handle_frame(&mut self, frame: &Frame, now: Instant) {
         if frame.key && frame.codec.is_video() {
             self.keys.handle_key_frame(frame.stream, now);
@@ -164,18 +164,18 @@ impl Feeding {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let rates = self.rates.values().filter_map(RateControl::poll_timeout);
         rates.chain(self.keys.poll_timeout()).min()
     }
 
-    /// The next command to the source.
+    /// Returns the next command to the source.
     pub(super) fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// Asks for what is wanted now.
+    /// Updates the commands for what is wanted now.
     fn update(&mut self, now: Instant) {
         let exists = |id: &&StreamId| self.streams.iter().any(|info| info.id == **id);
         let taken = self.takers.values().flat_map(|taker| &taker.streams).filter(exists);
@@ -204,7 +204,7 @@ impl Feeding {
     }
 }
 
-/// The bitrates of video.
+/// Returns the bitrate limits of video.
 pub(super) fn limits() -> BitrateLimits {
     BitrateLimits::default()
 }

@@ -1,4 +1,4 @@
-//! Calls as a program makes them: the handle, and its future to run.
+//! The handle with which an application makes calls, and the future that it must run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,17 +29,17 @@ use crate::net::udp::Udp;
 use crate::net::{Signal, lock, time};
 use crate::rtc;
 
-/// Calls at a time, those that are ringing included.
+/// The maximum number of calls at a time, including ringing ones.
 const MAX_CALLS: usize = 64;
 
 /// Where [`Calling`] sends and receives media.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The UDP address for media. The default is any port on every address.
+    /// The UDP address for media. Default: any port on every address.
     pub listen: SocketAddr,
-    /// The public address of that port, if it is behind a port forward; port 0 stands for the same port. Not needed to
-    /// call somebody who can be reached. Default `None`.
+    /// The public address of that port, if it is behind a port forward; port 0 means the same port. Not needed for
+    /// calls to a reachable peer. Default: `None`.
     pub advertise: Option<SocketAddr>,
 }
 
@@ -49,34 +49,34 @@ impl Default for Config {
     }
 }
 
-/// What a peer is called for.
+/// The parameters of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The kinds of media that are sent, as far as the [source](Calling::set_source) has them.
+    /// The kinds of media to send, as far as the [source](Calling::set_source) has them.
     pub send: BTreeSet<Kind>,
-    /// The kinds that are received.
+    /// The kinds to receive.
     pub receive: BTreeSet<Kind>,
-    /// A JSON object for the callee, which sees it before it answers. Default `{}`.
+    /// A JSON object that the callee sees before it answers. Default: `{}`.
     pub data: String,
 }
 
 impl Call {
-    /// Sends these kinds, and receives those.
+    /// Creates a call that sends and receives these kinds.
     pub fn new(send: impl IntoIterator<Item = Kind>, receive: impl IntoIterator<Item = Kind>) -> Call {
         Call { send: send.into_iter().collect(), receive: receive.into_iter().collect(), ..Call::default() }
     }
 }
 
 impl Default for Call {
-    /// Sends and receives nothing, with empty data.
+    /// Creates a call that sends and receives nothing, with empty data.
     fn default() -> Call {
         Call { send: BTreeSet::new(), receive: BTreeSet::new(), data: "{}".into() }
     }
 }
 
-/// Calls with other peers of a server. Clones are handles of the same; their methods do not block.
+/// Calls with other peers of a server. Clones are handles of the same object; methods do not block.
 ///
-/// Both futures must run, this one's and the client's:
+/// Both futures must run, [`Calling::run`] and [`Client::run`]:
 ///
 /// ```no_run
 /// use futures_lite::StreamExt;
@@ -89,7 +89,7 @@ impl Default for Call {
 /// let client = Client::new("ws://127.0.0.1:4500", Config::new("alice"))?;
 /// let calling = Calling::new(&client)?;
 /// let watching = async {
-///     // Wait for the event Online before that, and for the camera in the roster.
+///     // First wait for the event Online, and for the camera in the roster.
 ///     let mut watch = calling.watch("camera", [Kind::Video])?;
 ///     while let Some(event) = watch.next().await {
 ///         if let FrameEvent::Frame { frame } = event {
@@ -107,7 +107,7 @@ impl Default for Call {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A call that sends, too, and calls of others:
+/// A call that also sends, and calls from others:
 ///
 /// ```no_run
 /// use futures_lite::StreamExt;
@@ -121,7 +121,7 @@ impl Default for Call {
 ///
 /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
 /// let calling = Calling::new(&client)?;
-/// // One encoder for all calls; `camera` and `microphone` push what they encode, and hear what is wanted of it.
+/// // One encoder for all calls; `camera` and `microphone` push encoded frames, and receive requests.
 /// let (source, [camera, microphone]) = Source::push_streams([Codec::H264, Codec::Opus]);
 /// calling.set_source(source);
 ///
@@ -146,7 +146,7 @@ impl Default for Call {
 /// # }
 /// ```
 ///
-/// Use a client of its own, not a camera's: calls to that client arrive here, and are declined unless
+/// Use a separate client, not a camera's: calls to that client arrive here, and are declined unless
 /// [`incoming`](Self::incoming) takes them.
 #[derive(Clone)]
 pub struct Calling {
@@ -154,20 +154,20 @@ pub struct Calling {
 }
 
 impl Calling {
-    /// Calls by way of this client, with the default configuration: the UDP port is any.
+    /// Makes calls through this client, with the default configuration: any UDP port.
     ///
     /// # Errors
     ///
-    /// No UDP port can be opened.
+    /// If no UDP port can be opened.
     pub fn new(client: &Client) -> io::Result<Calling> {
         Calling::with(client, &Config::default())
     }
 
-    /// Calls by way of this client.
+    /// Makes calls through this client.
     ///
     /// # Errors
     ///
-    /// The UDP port is in use, or not permitted.
+    /// If the UDP port is in use, or not permitted.
     pub fn with(client: &Client, config: &Config) -> io::Result<Calling> {
         let udp = Udp::bind(config.listen)?;
         let candidates = udp.local_candidates(config.advertise)?;
@@ -176,7 +176,7 @@ impl Calling {
             candidates,
             max_sessions: usize::MAX,
             max_bitrate: bitrates.enough(),
-            // People answer each other: no audio waits for more of it.
+            // Low delay for conversations: each audio frame is sent immediately.
             audio_packet: Duration::ZERO,
             ..rtc::Config::default()
         };
@@ -216,12 +216,12 @@ impl Calling {
         Ok(Calling { shared })
     }
 
-    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first). If nobody answers within 30 s, the
-    /// call ends with the reason `timeout`.
+    /// Calls a peer (`user|id`, or `user` for the first of its devices that accepts). If nobody answers within 30 s,
+    /// the call ends with the reason `timeout`.
     ///
     /// # Errors
     ///
-    /// There is a call with this peer already, the address is empty or too long, the data is not JSON, there is no
+    /// If there is already a call with this peer, the address is empty or too long, the data is not JSON, there is no
     /// connection to the server, or 64 calls exist.
     pub fn call(&self, to: &str, call: Call) -> Result<Conversation, CallError> {
         let all = self.shared.client.roster();
@@ -232,17 +232,17 @@ impl Calling {
         Ok(Conversation::new(&self.shared, call, line))
     }
 
-    /// Calls a peer to receive its audio, its video or both, and send nothing: [`call`](Self::call) in short.
+    /// Calls a peer to receive its audio, video or both, and send nothing: a shorthand for [`call`](Self::call).
     ///
     /// # Errors
     ///
-    /// As of [`call`](Self::call).
+    /// The same as for [`call`](Self::call).
     pub fn watch(&self, to: &str, kinds: impl IntoIterator<Item = Kind>) -> Result<Conversation, CallError> {
         self.call(to, Call::new([], kinds))
     }
 
-    /// The calls of other peers from now on, which are declined without it. There is one such stream: an earlier one
-    /// ends. Up to 16 calls wait in it; further ones get `busy`.
+    /// Returns the stream of incoming calls; without it they are declined. A new stream ends the previous one. Up to 16
+    /// calls wait in it; further ones get `busy`.
     pub fn incoming(&self) -> Incoming {
         let (sender, receiver) = bounded(MAX_WAITING);
         let before = lock(&self.shared.incoming).replace(sender);
@@ -253,14 +253,14 @@ impl Calling {
         Incoming::new(&self.shared, receiver)
     }
 
-    /// Sets the source of what calls send, instead of one before. Each call is sent the first stream of a kind that the
-    /// peer can decode. The source runs while a call takes a stream of it; it is asked for key frames, and for the
-    /// bitrate that the slowest of those calls carries, between 150 kbit/s and 4 Mbit/s. Calls that go on get what the new
-    /// source has by a new offer.
+    /// Sets the source for all calls and replaces the previous one. Each call sends the first stream of a kind that the
+    /// peer can decode. The source runs while a call sends one of its streams. It gets requests for key frames and for
+    /// the bitrate of the slowest of those calls, between 150 kbit/s and 4 Mbit/s. Existing calls switch to the new
+    /// source with a new offer.
     ///
-    /// While the source is lost and comes back by itself, calls go on without its frames. When it ends or fails for good,
-    /// calls that only send end with the reason `source-ended` or `source-failed`, and the others go on without sending;
-    /// the next call that sends tries it again. [`on_source`](Self::on_source) tells what it does.
+    /// While the source is lost and recovers, calls continue without its frames. When it ends or fails for good, calls
+    /// that only send end with the reason `source-ended` or `source-failed`, and the others continue without sending;
+    /// the next call that sends tries it again. [`on_source`](Self::on_source) reports its status.
     pub fn set_source(&self, source: Source) {
         let shared = Arc::downgrade(&self.shared);
         let feeder = Arc::new(Feeder::new(source, move |lost| {
@@ -281,8 +281,9 @@ impl Calling {
         self.shared.changed.notify();
     }
 
-    /// Sets the callback for what the [source](Self::set_source) does while a call takes a stream of it, instead of one
-    /// before: that it starts, plays, is lost, or has ended or failed for good. It must not block.
+    /// Sets the callback for the status of the [source](Self::set_source) and replaces the previous one. It is called
+    /// when the source starts, plays, is lost, or has ended or failed for good, while a call sends one of its streams.
+    /// It must not block.
     pub fn on_source(&self, listener: impl Fn(SourceStatus) + Send + Sync + 'static) {
         let before = lock(&self.shared.source_listener).replace(Arc::new(listener));
         // Not under the lock: it may own a handle of ours.
@@ -294,9 +295,9 @@ impl Calling {
         self.shared.end();
     }
 
-    /// Runs until [`Calling::shutdown`], or until the client has ended for good, on any runtime; it needs
-    /// [`Client::run`] to run as well. If several such futures exist, only the first does anything. When it ends or is
-    /// dropped, so do all calls.
+    /// Runs until [`Calling::shutdown`], or until the client has ended for good, on any runtime; [`Client::run`] must
+    /// run as well. If several such futures exist, only the first does anything. When it ends or is dropped, all calls
+    /// end.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         async move {
@@ -317,7 +318,7 @@ impl fmt::Debug for Calling {
     }
 }
 
-/// The one run. However it ends, nobody waits for frames that don't come.
+/// The only running future. However it ends, nobody keeps waiting for frames.
 struct Running(Arc<Shared>);
 
 impl Drop for Running {

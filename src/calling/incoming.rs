@@ -1,4 +1,4 @@
-//! Calls of others, for a program to accept or reject.
+//! Incoming calls, which an application accepts or rejects.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use crate::net::channel::Receiver;
 use crate::proto::Address;
 use crate::rtc::Directions;
 
-/// The calls of other peers, from [`Calling::incoming`](super::Calling::incoming). Dropping it declines those that wait,
-/// and those to come.
+/// The stream of incoming calls, from [`Calling::incoming`](super::Calling::incoming). Dropping it declines waiting and
+/// later calls.
 pub struct Incoming {
     shared: Arc<Shared>,
     waiting: Pin<Box<Receiver<Waiting>>>,
@@ -52,7 +52,7 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// A peer is calling. After 30 s without a decision the call ends with the reason `timeout`. Dropping it declines.
+/// A call from a peer. After 30 s without a decision it ends with the reason `timeout`. Dropping it declines the call.
 pub struct IncomingCall {
     shared: Arc<Shared>,
     call: CallId,
@@ -67,26 +67,26 @@ impl IncomingCall {
         IncomingCall { shared: shared.clone(), call, peer, data, decided: false }
     }
 
-    /// Identifies the call.
+    /// Returns the ID of the call.
     pub fn id(&self) -> CallId {
         self.call
     }
 
-    /// The caller's address.
+    /// Returns the caller's address.
     pub fn peer(&self) -> &Address {
         &self.peer
     }
 
-    /// The caller's data, as JSON.
+    /// Returns the caller's data, as JSON.
     pub fn data(&self) -> &str {
         &self.data
     }
 
-    /// Accepts the call. The caller's offer says what it would send and receive; less of it may be granted.
+    /// Accepts the call. `grant` limits what the caller's offer may send and receive.
     ///
     /// # Errors
     ///
-    /// The call has ended: the caller hung up, or waited too long.
+    /// If the call has ended: the caller hung up, or waited too long.
     pub fn accept(mut self, grant: Directions) -> Result<Conversation, CallError> {
         self.decided = true;
         let (call, line) = self.shared.accept(self.call, grant)?;

@@ -1,4 +1,4 @@
-//! Between the task of calls and who has one of them: its frames, what is wanted of it, and how it ended.
+//! Shared by the task and the handle of one call: its frames, its wanted directions, and how it ended.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -11,8 +11,8 @@ use crate::net::channel::{Receiver, Sender, bounded};
 use crate::net::frame_outbox::FrameOutbox;
 use crate::net::lock;
 
-/// Frames that wait for the reader, of each stream: two seconds of video, and of audio. A reader that is slower loses
-/// all of them, up to the next key frame, which is requested.
+/// Frames queued for the reader, per stream: two seconds of video or audio. If the queue is full, all of it is dropped,
+/// up to the next key frame, which is requested.
 const QUEUE: usize = 100;
 
 /// One call.
@@ -20,7 +20,7 @@ pub(super) struct Line {
     outbox: Arc<FrameOutbox>,
     pub wish: Mutex<Wish>,
     end: Mutex<Option<End>>,
-    /// Until media is connected, or the call has ended without: it is closed then.
+    /// Closed when media is connected, or when the call has ended before that.
     connecting: Sender<()>,
     connected: Receiver<()>,
 }
@@ -37,32 +37,32 @@ impl Line {
         }
     }
 
-    /// Returns false if a key frame is needed.
+    /// Queues a frame. Returns false if a key frame is needed.
     #[must_use]
     pub(super) fn push(&self, frame: &Frame) -> bool {
         self.outbox.push(frame, None)
     }
 
-    /// Its media is connected.
+    /// Records that media is connected.
     pub(super) fn connect(&self) {
         self.connecting.close();
     }
 
-    /// Until its media is connected, or it has ended.
+    /// Waits until media is connected, or the call has ended.
     pub(super) async fn connected(&self) -> Result<(), End> {
-        // Nothing is ever sent: it is closed.
+        // Nothing is ever sent; the channel is closed.
         _ = self.connected.recv().await;
         self.why().map_or(Ok(()), Err)
     }
 
-    /// The call has ended.
+    /// Records how the call ended.
     pub(super) fn end(&self, end: End) {
         lock(&self.end).get_or_insert(end);
         self.outbox.end();
         self.connect();
     }
 
-    /// Why the call ended, once it has.
+    /// Returns why the call ended, if it has ended.
     pub(super) fn why(&self) -> Option<End> {
         lock(&self.end).clone()
     }

@@ -1,9 +1,9 @@
-//! Calls: what peers send each other by WebRTC, with the signalling of Symple.
+//! WebRTC calls between peers, with the signalling of Symple.
 //!
-//! [`Calling`] makes and takes calls by way of a [`Client`](crate::Client): [`Calling::call`] calls a peer,
-//! [`Calling::incoming`] is the calls of others, and both give a [`Conversation`], which is the stream of received frames
-//! and changes what is sent and received. [`Calling::watch`] only receives, from a camera for instance. What is sent comes
-//! from one [source](Calling::set_source) for all calls.
+//! [`Calling`] makes and accepts calls through a [`Client`](crate::Client): [`Calling::call`] calls a peer,
+//! [`Calling::incoming`] returns incoming calls. Both lead to a [`Conversation`], which is the stream of received
+//! frames and has methods to change what is sent and received. [`Calling::watch`] only receives, for example from a
+//! camera. All calls send the same [source](Calling::set_source).
 //!
 //! Below that, [`call`](crate::call) is signalling without media, and [`rtc`] is media without peers. The core of this module
 //! connects them: each admitted call has a seat and a session, and descriptions and candidates are passed between the
@@ -16,24 +16,24 @@
 //!  invite() ───────────────────────────────┘          ended before that ──▶ Failed{end}
 //! ```
 //!
-//! It knows no source and makes no decisions about media: it is given the streams, and emits as events which of them
-//! calls take, what their networks carry, when they need key frames, and the frames that they send. The camera uses it,
-//! and so can anything else that makes calls.
+//! The core knows no source and makes no decisions about media: it gets the streams, and emits events about the streams
+//! that calls take, bandwidth estimates, key frame requests, and received frames. The camera uses it, as can anything
+//! else that makes calls.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `core` | calls, sessions, and what is passed between them |
-//! | `serving` | what a camera does with them beside that |
+//! | `serving` | what else a camera does with them |
 //! | `admission` | which caller gets a seat, and who answers |
 //! | `offers` | limits the cost of callers' offers |
-//! | `own_offers`, `renegotiation` | our own offers in calls that go on |
+//! | `own_offers`, `renegotiation` | our own offers in existing calls |
 //! | `seat` | what `core` and `admission` know about a call |
-//! | `handle`, `conversation`, `incoming`, `play` | what a program has of them |
-//! | `wish` | what it wants of one |
-//! | `feeding` | what calls ask of the source that they send |
-//! | `shared`, `driver`, `line`, `feeder` | the task between client, UDP port, source and core, and what it hands over |
+//! | `handle`, `conversation`, `incoming`, `play` | the handles for applications |
+//! | `wish` | the wanted directions of a call |
+//! | `feeding` | controls the source for all calls |
+//! | `shared`, `driver`, `line`, `feeder` | the task that connects client, UDP port, source and core, and its queues |
 //!
-//! Out of scope: several renditions of what is sent, since one encoder serves all calls; a camera has them.
+//! Out of scope: several renditions of a stream, since one encoder serves all calls; a camera has them.
 
 mod admission;
 #[cfg(feature = "calls")]
@@ -119,7 +119,7 @@ pub(crate) enum Input<'a> {
     Online { address: &'a str },
     /// The connection to the server is lost.
     Offline,
-    /// A peer's presence went offline.
+    /// A peer went offline.
     PeerGone { address: &'a str },
     /// A peer is online.
     PeerThere { address: &'a str },
@@ -144,7 +144,7 @@ pub(crate) enum Output {
     /// The driver of this shard of the viewers has something to do.
     #[cfg(feature = "camera")]
     Wake(ShardId),
-    /// Nothing until then, or until another input.
+    /// Nothing to do until this time, or until another input.
     Timeout(Option<Instant>),
 }
 
@@ -155,7 +155,7 @@ pub(crate) enum Event {
     Incoming { call: CallId, peer: Address, data: String },
     /// The call proceeds: we made it, or accepted it.
     Calling { call: CallId, peer: Address },
-    /// Its descriptions have agreed on these streams.
+    /// Its descriptions agreed on these streams.
     Takes { call: CallId, streams: BTreeSet<StreamId> },
     /// Its media is connected.
     Joined { call: CallId },

@@ -1,10 +1,10 @@
 //! A queue of offers, so that work for callers never delays frames.
 //!
 //! An offer costs a millisecond of cryptography and parsing, ten on a small board, and a peer may send one in each
-//! message. So each host (or user) has a token bucket, all share another one, and after each offer comes a pause that
-//! depends on what it took; an offer that exceeds any of these waits. Only the newest offer of each call waits, since it
-//! replaces earlier ones. No offer is refused and no call ends because of this. The next offer is that of the host with
-//! the fullest bucket, so a newcomer never waits behind a flood.
+//! message. So each host (or user) has a token bucket, all hosts share another one, and after each offer there is a
+//! pause in proportion to its cost; an offer that exceeds any of these waits. Only the newest offer of each call waits,
+//! since it replaces earlier ones. No offer is refused and no call ends because of this. The next offer is that of the
+//! host with the fullest bucket, so a newcomer never waits behind a flood.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,12 +16,12 @@ use crate::limit::{Bucket, Buckets, RateKey};
 /// The rate of offers of all callers together; 64 at once are the viewers of a camera that reconnect after a restart.
 const ALL: RateLimit = RateLimit { per_second: 64, burst: 64 };
 
-/// The pause after an offer, compared with what it took: offers never use more than a quarter of a core, which is the
-/// lower limit of the two on a board that takes more than 4 ms for one.
+/// The pause after an offer, as a multiple of its cost: offers never use more than a quarter of a core. This is the
+/// stricter limit on a board that takes more than 4 ms per offer.
 #[cfg(feature = "camera")]
 const PAUSE: u32 = 3;
 
-/// Candidates that wait with an offer; further ones are ignored.
+/// Limit of candidates queued with an offer; further ones are ignored.
 const MAX_CANDIDATES: usize = 64;
 
 /// An offer, and the candidates that arrived after it.
@@ -77,12 +77,12 @@ impl Offers {
         None
     }
 
-    /// The call has ended.
+    /// Removes the offer of a call that ended.
     pub(super) fn remove(&mut self, id: CallId) {
         self.waiting.remove(&id);
     }
 
-    /// The next offer, if one may be answered now.
+    /// Returns the next offer, if one may be answered now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Waiting> {
         if self.ready_at(now) > now {
             return None;
@@ -96,7 +96,7 @@ impl Offers {
         Some(waiting)
     }
 
-    /// The offer taken last was answered: pauses for as long as that calls for.
+    /// Starts the pause after the last offer was answered.
     #[cfg(feature = "camera")]
     pub(super) fn pause(&mut self, now: Instant) {
         let took = self.began.take().map(|began| now.saturating_duration_since(began));
@@ -108,7 +108,7 @@ impl Offers {
         self.pause_until.map_or(all, |until| all.max(until))
     }
 
-    /// When to call [`pop`](Self::pop) again.
+    /// Returns when to call [`pop`](Self::pop) again.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let first = self.waiting.values().map(|w| self.each.ready_at(&w.origin, now)).min()?;
         Some(first.max(self.ready_at(now)))
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// How many offers are answered in a second, each from another host, if one takes so long.
+    /// Returns how many offers, each from another host, are answered in a second, if one takes `took`.
     fn in_a_second(took: Duration) -> usize {
         let start = Instant::now();
         let (mut now, mut offers, mut count) = (start, Offers::new(RateLimit::UNLIMITED, start), 0);

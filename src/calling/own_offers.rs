@@ -1,8 +1,8 @@
-//! Our own offers in calls that go on: what a call sends and receives follows what is wanted of it.
+//! Makes our own offers in existing calls, when the wanted directions or streams change.
 //!
-//! A change is due until an offer with it has left, which waits for the one before. An offer that gave way to one of the
-//! other side is made again after that. One that nobody answers is made again when it counts as lost, a few times: an
-//! answer may also be late because a person is asked first.
+//! A change stays due until it is offered; the offer waits until the previous one is answered. An offer that gave way
+//! to one of the other side is repeated after that. An unanswered offer counts as lost after a timeout and is repeated
+//! a few times; the answer may also be late because a person must decide first.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::call::CallId;
 use crate::media::StreamInfo;
 
 impl Core {
-    /// What a call is to send or receive has changed.
+    /// Records that the wanted directions of a call changed.
     pub(super) fn change(&mut self, call: CallId) {
         if let Some(seat) = self.seats.get_mut(&call) {
             seat.renegotiation.change();
@@ -19,7 +19,7 @@ impl Core {
         }
     }
 
-    /// Sets the streams that can be sent: in calls that go on, too, if they are `others` than before.
+    /// Sets the available streams; if they are different ones (`others`), existing calls get an offer.
     pub(crate) fn change_streams(&mut self, streams: &[StreamInfo], others: bool, now: Instant) {
         self.fanout.set_streams(streams);
         let all: Vec<CallId> = self.seats.keys().filter(|_| others).copied().collect();
@@ -27,14 +27,14 @@ impl Core {
         self.settle(now);
     }
 
-    /// A description of ours has left.
+    /// Records that our description was sent.
     pub(super) fn described(&mut self, call: CallId) {
         if let Some(seat) = self.seats.get_mut(&call) {
             seat.renegotiation.described = true;
         }
     }
 
-    /// An offer of the other side came, and one of ours is void by that.
+    /// Records that our offer became void because the other side made one.
     pub(super) fn gave_way(&mut self, call: CallId) {
         let Some(seat) = self.seats.get_mut(&call) else { return };
         if seat.renegotiation.open.take().is_some() {
@@ -42,7 +42,7 @@ impl Core {
         }
     }
 
-    /// An answer came. Returns whether both sides had agreed before.
+    /// Records an answer. Returns whether both sides had agreed before.
     pub(super) fn answered(&mut self, call: CallId) -> bool {
         let Some(seat) = self.seats.get_mut(&call) else { return false };
         (seat.renegotiation.open, seat.renegotiation.tries) = (None, 0);
@@ -94,7 +94,7 @@ impl Core {
         }
     }
 
-    /// When an offer is made again that is not answered.
+    /// Returns when to repeat an unanswered offer.
     pub(super) fn offer_again_at(&self) -> Option<Instant> {
         let at = |call: &CallId| {
             let state = &self.seats.get(call)?.renegotiation;

@@ -1,4 +1,4 @@
-//! Plays what a call receives: its frames go to the player, and the player's requests for key frames to the sender.
+//! Plays what a call receives: passes its frames to the player, and the player's key frame requests to the sender.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use crate::media::playback::{Event, Playback};
 use crate::media::sink::FrameEvent;
 use crate::net::{Signal, lock};
 
-/// Streams of which the player needs a key frame.
+/// The streams for which the player needs a key frame.
 #[derive(Default)]
 struct Wanted {
     streams: Mutex<BTreeSet<StreamId>>,
@@ -23,10 +23,11 @@ struct Wanted {
 }
 
 impl Conversation {
-    /// Plays what arrives until the call ends, and returns why it did. Key frames that the player needs are requested.
+    /// Plays the received streams until the call ends, and returns why it ended. Requests key frames that the player
+    /// needs.
     ///
     /// The playback's events go to `listener`, which replaces the one of [`Playback::on`] and must not block either.
-    /// Dropping the future stops feeding the player, not the call.
+    /// Dropping the future stops playback, but not the call.
     ///
     /// ```no_run
     /// use symple::calling::Calling;
@@ -76,7 +77,7 @@ impl Conversation {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Ready(Some(FrameEvent::Frame { frame })) => playback.push(&frame),
-                // After a loss the stream goes on at a key frame.
+                // After a loss the stream continues at a key frame.
                 Poll::Ready(Some(_)) => {}
             }
         }

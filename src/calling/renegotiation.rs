@@ -1,30 +1,30 @@
-//! How far a call's own offers are, as [`own_offers`](super::own_offers) needs it.
+//! The state of a call's own offers, for [`own_offers`](super::own_offers).
 
 use std::time::{Duration, Instant};
 
-/// How often an offer is made again that nobody answers. The first one waits for [`Config::answer_timeout`], each other
-/// one twice as long as the one before.
+/// How often an unanswered offer is repeated. The first offer waits for [`Config::answer_timeout`], each further one
+/// twice as long as the previous.
 ///
 /// [`Config::answer_timeout`]: crate::call::Config::answer_timeout
 const TRIES: u32 = 3;
 
-/// How far a call's own offers are.
+/// The state of a call's own offers.
 #[derive(Debug, Default)]
 pub(super) struct Renegotiation {
-    /// A description of ours has left.
+    /// We have sent a description.
     pub described: bool,
-    /// Both sides have agreed before.
+    /// Both sides have agreed at least once.
     pub agreed: bool,
-    /// What is wanted differs from what was described last.
+    /// The wanted directions or streams differ from our last description.
     pub due: bool,
-    /// When an offer left that is not answered yet.
+    /// When the unanswered offer was sent.
     pub open: Option<Instant>,
-    /// How often it was made again.
+    /// How often it was repeated.
     pub tries: u32,
 }
 
 impl Renegotiation {
-    /// Something changed since the last description.
+    /// Records a change since the last description.
     pub(super) fn change(&mut self) {
         if self.described {
             (self.due, self.tries) = (true, 0);
@@ -35,7 +35,7 @@ impl Renegotiation {
         self.agreed = true;
     }
 
-    /// When the open offer is made again, if the first one is given so long.
+    /// Returns when to repeat the open offer; `timeout` is the wait for the first one.
     pub(super) fn again_at(&self, timeout: Duration) -> Option<Instant> {
         self.open.filter(|_| self.tries < TRIES).map(|at| at + timeout * 2_u32.pow(self.tries))
     }

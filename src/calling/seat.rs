@@ -24,11 +24,11 @@ pub enum AnswerPolicy {
 
 /// The member of presence data in which a callee says who answers.
 pub(crate) const ANSWERS: &str = "answers";
-/// Its value if each call is accepted: a caller may send its offer with the init.
+/// Its value if every call is accepted: a caller may send its offer in the init.
 const EVERYBODY: &str = "all";
 
 impl AnswerPolicy {
-    /// What presence data says of it; `null` takes back what was said before.
+    /// Returns its presence data; `null` removes an earlier value.
     #[cfg(feature = "camera")]
     pub(crate) fn presence(self) -> Value {
         match self {
@@ -38,7 +38,7 @@ impl AnswerPolicy {
     }
 }
 
-/// Whether a peer accepts each call, by its presence data.
+/// Whether a peer accepts every call, according to its presence data.
 pub(crate) fn answers_everybody(data: &Object) -> bool {
     data.get(ANSWERS).and_then(Value::as_str) == Some(EVERYBODY)
 }
@@ -56,10 +56,10 @@ pub(super) struct Seat {
     /// The caller; `None` for calls that we made.
     pub caller: Option<Caller>,
     pub peer: Address,
-    /// The streams that were agreed on.
+    /// The negotiated streams.
     pub takes: BTreeSet<StreamId>,
     pub joined: bool,
-    /// Whether what the call sends and receives is what it is to.
+    /// The state of our own offers.
     #[cfg(feature = "calls")]
     pub renegotiation: Renegotiation,
 }

@@ -1,4 +1,4 @@
-//! What a camera does with its calls: streams to send, viewers on several threads, settings that change.
+//! The part of the core for cameras: streams to send, viewers on several threads, settings that change.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::media::{StreamId, StreamInfo};
 use crate::proto::Address;
 use crate::rtc::{self, Serving, Shard};
 
-/// A participant, as callers of this module see it.
+/// A participant, as seen from outside this module.
 pub(crate) struct Party<'a> {
     pub call: CallId,
     pub peer: &'a Address,
@@ -25,12 +25,12 @@ impl<'a> Party<'a> {
 }
 
 impl Core {
-    /// Sets the streams that can be sent, from the next description on.
+    /// Sets the available streams, from the next description on.
     pub(crate) fn set_streams(&mut self, streams: &[StreamInfo]) {
         self.fanout.set_streams(streams);
     }
 
-    /// A shard of the viewers, for a driver of its own.
+    /// Creates a shard of the viewers, for a driver of its own.
     pub(crate) fn shard(&mut self, now: Instant) -> Shard {
         let shard = self.fanout.shard();
         self.settle(now);
@@ -42,14 +42,14 @@ impl Core {
         self.fanout.set_max_bitrate(bps);
     }
 
-    /// Selects what a call is sent of the video.
+    /// Selects which video a call is sent.
     pub(crate) fn serve(&mut self, call: CallId, serving: Serving, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
         self.fanout.serve(seat.session, serving, now);
         self.settle(now);
     }
 
-    /// Sends a call no audio, or sends it again.
+    /// Stops or resumes sending audio to a call.
     #[cfg(feature = "talk")]
     pub(crate) fn set_silent(&mut self, call: CallId, is_silent: bool, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
@@ -68,22 +68,22 @@ impl Core {
         self.answer = answer;
     }
 
-    /// All participants, the oldest first.
+    /// Returns all participants, the oldest first.
     pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
         self.seats.iter().map(|(call, seat)| Party::of(*call, seat))
     }
 
-    /// One participant.
+    /// Returns one participant.
     pub(crate) fn party(&self, call: CallId) -> Option<Party<'_>> {
         self.seats.get(&call).map(|seat| Party::of(call, seat))
     }
 
-    /// The number of sessions that a panic ended.
+    /// Returns the number of sessions that ended with a panic.
     pub(crate) fn panics(&self) -> u64 {
         self.fanout.totals().panics
     }
 
-    /// Frames that were not sent, over all sessions.
+    /// Returns the frames that were not sent, over all sessions.
     pub(crate) fn skipped(&self) -> rtc::Skipped {
         self.fanout.totals().skipped
     }

@@ -1,4 +1,4 @@
-//! What the handles of calls, their task and the client's share.
+//! State shared by the handles of calls, their task and the client's task.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use crate::net::{Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Message, MessageKind};
 use crate::rtc::Directions;
 
-/// Incoming calls that wait for the program; further ones get `busy`.
+/// Limit of incoming calls that wait for the application; further ones get `busy`.
 pub(super) const MAX_WAITING: usize = 16;
 
-/// A call of another peer that nobody has decided about.
+/// An undecided incoming call.
 pub(super) struct Waiting {
     pub call: CallId,
     pub peer: Address,
@@ -35,15 +35,15 @@ pub(super) struct Waiting {
 
 pub(super) type SourceListener = Arc<dyn Fn(SourceStatus) + Send + Sync>;
 
-/// Of its locks, an earlier one is taken before a later one, and the core's last.
+/// Lock order: in the order of the fields, and the core last.
 pub(super) struct Shared {
     pub lines: Mutex<BTreeMap<CallId, Arc<Line>>>,
-    /// Where incoming calls go, if the program takes any.
+    /// The queue of incoming calls, if the application takes any.
     pub incoming: Mutex<Option<Sender<Waiting>>>,
-    /// The source of what is sent.
+    /// The source that calls send.
     pub feeder: Mutex<Option<Arc<Feeder>>>,
     pub feeding: Mutex<Feeding>,
-    /// Who is informed of what the source does.
+    /// The callback for the status of the source.
     pub source_listener: Mutex<Option<SourceListener>>,
     pub core: Mutex<Core>,
     pub client: Client,
@@ -51,9 +51,9 @@ pub(super) struct Shared {
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
     pub advertise: Option<SocketAddr>,
-    /// It runs, or has run.
+    /// Whether the task runs or has run.
     pub ran: AtomicBool,
-    /// It ends, or has ended.
+    /// Whether the task is ending or has ended.
     pub over: AtomicBool,
 }
 
@@ -103,7 +103,7 @@ impl Shared {
         if let Some(call) = call {
             draft = draft.with("call", call);
         }
-        // Offline, a call's words are lost as its remote's are; its timers end it.
+        // While offline, messages of both sides are lost; timers end the call.
         if let Err(e) = self.client.send(draft.raw("data", data)) {
             log::debug!("{subtype} was not sent: {e}");
         }
@@ -173,7 +173,7 @@ impl Shared {
         wish: Wish,
         begin: impl FnOnce(&mut Core) -> Result<CallId, CallError>,
     ) -> Result<(CallId, Arc<Line>), CallError> {
-        // An end of the call waits until there is somebody to hear of it.
+        // Holding the lock delays the end of the call until there is a line to report it to.
         let mut lines = lock(&self.lines);
         if self.over.load(Ordering::Acquire) {
             return Err(CallError::Offline);
@@ -191,9 +191,9 @@ impl Shared {
         self.changed.notify();
     }
 
-    /// Changes what is wanted of a call.
+    /// Changes the wanted directions of a call.
     pub(super) fn change(&self, call: CallId, line: &Line, change: impl FnOnce(&mut Wish)) {
-        // Under its lock, so that of two changes the later one counts.
+        // Under its lock, so that the later of two changes wins.
         let mut wish = lock(&line.wish);
         let before = wish.directions();
         change(&mut wish);
@@ -210,18 +210,18 @@ impl Shared {
         self.changed.notify();
     }
 
-    /// Ends a call, if it goes on.
+    /// Ends a call, if it has not ended.
     pub(super) fn hang_up(&self, call: CallId, end: End) {
         _ = lock(&self.core).hang_up(call, end, time::now());
         self.changed.notify();
     }
 
-    /// A source that was given up is tried again when something is to be sent.
+    /// Tries a source again that was given up, if there is something to send.
     fn before_sending(&self, directions: &Directions) {
         if directions.send.is_empty() {
             return;
         }
-        // Held, so that another source does not replace it meanwhile.
+        // Locked, so that no other source replaces it meanwhile.
         let current = lock(&self.feeder);
         let now = time::now();
         if let Some(streams) = lock(&self.feeding).try_again(now) {
@@ -230,21 +230,21 @@ impl Shared {
         drop(current);
     }
 
-    /// The source is given up: what is only for sending it ends.
+    /// Ends calls that only send, because the source was given up.
     fn end_senders(&self, reason: &EndReason) {
         let lines = lock(&self.lines).clone();
         let senders = lines.iter().filter(|(_, line)| !lock(&line.wish).receives());
         senders.for_each(|(call, _)| self.hang_up(*call, reason.clone().into()));
     }
 
-    /// The streams of another source. Call it under the feeder's lock.
+    /// Sets the streams of a new source. Call it under the feeder's lock.
     pub(super) fn set_streams(&self, streams: &[StreamInfo]) {
         let now = time::now();
         let others = lock(&self.feeding).set_streams(streams, now);
         lock(&self.core).change_streams(streams, others, now);
     }
 
-    /// Something happened to this source.
+    /// Handles an event of a source.
     pub(super) fn source_event(&self, feeder: &Arc<Feeder>, event: &SourceEvent) {
         if let SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e) = event {
             log::warn!("the source of calls: {e}");
@@ -267,7 +267,7 @@ impl Shared {
         }
     }
 
-    /// Informs the program of what the source does.
+    /// Reports the status of the source to the application.
     pub(super) fn show_source(&self) {
         let next = || lock(&self.feeding).poll_status();
         while let Some(status) = next() {
@@ -276,18 +276,18 @@ impl Shared {
         }
     }
 
-    /// Ends all calls, and the task.
+    /// Ends all calls and the task.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
         lock(&self.core).hang_up_all(&EndReason::Shutdown.into(), time::now());
         self.changed.notify();
     }
 
-    /// Nothing runs any more that would.
+    /// Cleans up after the task has ended, as nothing else would.
     pub(super) fn forget_all(&self) {
         let lines = std::mem::take(&mut *lock(&self.lines));
         lines.into_values().for_each(|line| line.end(EndReason::Shutdown.into()));
-        // Who waits for calls waits no longer; and the source rests.
+        // Ends the stream of incoming calls, and stops the source.
         let (incoming, feeder) = (lock(&self.incoming).take(), lock(&self.feeder).take());
         // It may own a handle of ours.
         drop(lock(&self.source_listener).take());

@@ -1,4 +1,4 @@
-//! What a program wants of a call: what it sends and receives, less what is muted or held.
+//! The directions that an application wants of a call, without muted or held media.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ impl Wish {
         Wish { directions, muted: BTreeSet::new(), held: false }
     }
 
-    /// What is to be sent and received now.
+    /// Returns the directions to negotiate now.
     pub(super) fn directions(&self) -> Directions {
         if self.held {
             let (send, receive) = Default::default();
@@ -27,7 +27,7 @@ impl Wish {
         Directions { send, ..self.directions.clone() }
     }
 
-    /// Whether the call is for receiving, too, when nothing is held.
+    /// Whether the call also receives, when it is not on hold.
     pub(super) fn receives(&self) -> bool {
         !self.directions.receive.is_empty()
     }
