@@ -77,7 +77,10 @@ fn a_viewer_comes_back_to_where_it_was_long_before() {
     let mut w = watching();
     for port in [62_000, 61_000, 62_000] {
         w.nat.insert(INSIDE.into(), outside(port));
+        let before = w.sent.len();
         restart(&mut w);
+        w.run(ms(1000));
+        assert!(checks_to(&w, outside(port), before) > 0, "it is asked back at once");
         watches_on(&mut w);
         restart(&mut w);
         w.run(ms(1000));
