@@ -286,9 +286,14 @@ impl Sessions {
             }
             self.timers.insert((due, id));
         }
-        if notes.is_empty() && over.is_none() {
-            return;
+        if !notes.is_empty() || over.is_some() {
+            self.take_notes(id, notes, over);
         }
+    }
+
+    /// What follows of a step. There is a copy of the above for each kind of step, and this is large.
+    #[inline(never)]
+    fn take_notes(&mut self, id: SessionId, notes: Vec<Note>, over: Option<End>) {
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
         let joined: Vec<StreamId> = notes
             .iter()
