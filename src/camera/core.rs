@@ -531,6 +531,6 @@ impl CameraCore {
 /// Streams in the order that viewers are offered them: more browsers decode H.264 in hardware than VP8.
 pub(crate) fn by_preference<'a>(streams: impl IntoIterator<Item = &'a StreamInfo>) -> Vec<StreamInfo> {
     let mut streams: Vec<StreamInfo> = streams.into_iter().copied().collect();
-    streams.sort_by_key(|info| (info.codec != Codec::H264, info.rendition, info.id));
+    streams.sort_unstable_by_key(|info| (info.codec != Codec::H264, info.rendition, info.id));
     streams
 }

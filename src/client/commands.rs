@@ -119,7 +119,7 @@ impl Commands {
     fn take(&mut self, which: impl Fn(&Pending) -> bool) -> Vec<CommandId> {
         let mut taken: Vec<CommandId> = self.pending.values().filter(|p| which(p)).map(|p| p.id).collect();
         self.pending.retain(|_, pending| !which(pending));
-        taken.sort();
+        taken.sort_unstable();
         taken
     }
 }

@@ -104,7 +104,7 @@ fn zone(root: &Path, kind: &str) -> Option<PathBuf> {
         .map(|folder| folder.path())
         .filter(|zone| fs::read_to_string(zone.join("type")).is_ok_and(|text| text.trim() == kind))
         .collect();
-    zones.sort();
+    zones.sort_unstable();
     zones.into_iter().next()
 }
 

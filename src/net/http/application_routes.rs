@@ -146,7 +146,7 @@ impl Routes {
                 if methods.contains(&Method::Get) {
                     methods.push(Method::Head);
                 }
-                methods.sort();
+                methods.sort_unstable();
                 methods.dedup();
                 Found::WrongMethod(methods)
             }

@@ -216,7 +216,7 @@ impl Paths {
                 ))
             })
             .collect();
-        heard.sort_by(|a, b| b.cmp(a));
+        heard.sort_unstable_by(|a, b| b.cmp(a));
         heard.truncate(MAX_OLD_PATHS);
         for path in owner.paths.clone() {
             if !heard.iter().any(|(_, kept)| *kept == path) {

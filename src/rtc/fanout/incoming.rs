@@ -174,7 +174,7 @@ impl Fanout {
         let of_host = self.directory.of_host(host).into_iter();
         let mut found: Vec<(Duration, SessionId)> =
             of_host.filter_map(silent).filter(|(silent, _)| *silent >= MOVED).collect();
-        found.sort_by_key(|(silent, id)| (Reverse(*silent), *id));
+        found.sort_unstable_by_key(|(silent, id)| (Reverse(*silent), *id));
         found.dedup();
         found.into_iter().map(|(_, id)| id).take(MAX_TRIES)
     }

@@ -153,7 +153,7 @@ fn others() -> String {
     let names = fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut cameras: Vec<String> =
         names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("video")).collect();
-    cameras.sort();
+    cameras.sort_unstable();
     match cameras.as_slice() {
         [] => "no cameras are connected (the source `test` needs none)".into(),
         some => format!("available are /dev/{}", some.join(", /dev/")),

@@ -285,7 +285,7 @@ fn link(path: &Path) -> Option<PathBuf> {
         let links = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
         let mut links: Vec<PathBuf> =
             links.filter(|link| fs::canonicalize(link).is_ok_and(|node| node == path)).collect();
-        links.sort();
+        links.sort_unstable();
         links.into_iter().next()
     })
 }
