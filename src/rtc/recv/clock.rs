@@ -7,8 +7,9 @@
 //! The timestamps of a browser's audio stop while its track is removed (`replaceTrack(null)`), and continue from the
 //! same value. According to the last report, everything after that was captured when the pause began, until the next
 //! report arrives. So if a stream continues after a pause that its timestamps don't show, its times are shifted by the
-//! pause. If the network delayed the frames instead, those after the first would be from the future, and the shift is
-//! undone.
+//! pause. If no stream had frames during the pause, the network may have delayed them instead: then only the stream of
+//! a session without others is shifted at once, since it cannot be out of sync with any, and frames that would be from
+//! the future undo the shift.
 
 use std::time::Duration;
 
@@ -25,9 +26,34 @@ const STEP: Nanos = 1_000;
 /// for.
 const PAUSE: Nanos = SECOND as Nanos / 2;
 
-/// Shared by the streams of a session: the offset of our time from the sender's wall clock.
+/// Shared by the streams of a session.
 #[derive(Debug, Default)]
-pub(in crate::rtc) struct Shared(Option<Nanos>);
+pub(in crate::rtc) struct Shared {
+    /// The offset of our time from the sender's wall clock.
+    offset: Option<Nanos>,
+    /// Whether only one of them has frames.
+    is_single: bool,
+    /// When the last frame of any stream arrived, and when the last one after a pause of all streams did.
+    came: Option<Nanos>,
+    resumed: Option<Nanos>,
+}
+
+impl Shared {
+    /// Sets how many streams have frames.
+    pub(in crate::rtc) fn set_streams(&mut self, count: usize) {
+        self.is_single = count <= 1;
+    }
+
+    /// Handles a frame of a stream whose previous frame arrived at `last`. Returns the minimum time for which its
+    /// timestamps must have stopped for the stream to be shifted by it.
+    fn handle_frame(&mut self, last: Nanos, now: Nanos) -> Nanos {
+        if self.came.replace(now).is_some_and(|came| now.saturating_sub(came) >= PAUSE) {
+            self.resumed = Some(now);
+        }
+        let all_paused = self.resumed.is_some_and(|at| at > last);
+        if all_paused && !self.is_single { MAX_OFF } else { PAUSE }
+    }
+}
 
 /// Maps a number of ticks to a time.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +109,8 @@ impl Clock {
         let seconds = i128::from(ntp >> 32) * SECOND;
         let at = seconds + ((i128::from(ntp & 0xffff_ffff) * SECOND) >> 32);
         let point = Point { ticks, at: Nanos::try_from(at).expect("2^32 s are 2^62 ns") };
-        if let (None, Some(arrival)) = (shared.0, self.arrival) {
-            shared.0 = Some(self.time(arrival, ticks) - point.at);
+        if let (None, Some(arrival)) = (shared.offset, self.arrival) {
+            shared.offset = Some(self.time(arrival, ticks) - point.at);
         }
         // The report includes all pauses before it.
         (self.report, self.moved) = (Some(point), 0);
@@ -93,10 +119,12 @@ impl Clock {
     /// Returns the time of a frame with this timestamp that is complete now. Times never go back.
     pub(in crate::rtc) fn time_of(&mut self, shared: &mut Shared, time: u32, now: Nanos) -> Nanos {
         let ticks = self.last.map_or(0, |last| last.ticks_of(time));
-        if let Some(last) = self.last.replace(Last { time, ticks, came: now }) {
+        let last = self.last.replace(Last { time, ticks, came: now });
+        let least = shared.handle_frame(last.map_or(now, |last| last.came), now);
+        if let Some(last) = last {
             let step = self.span(ticks.saturating_sub(last.ticks));
             let stood = (now - last.came).saturating_sub(step);
-            if (0..PAUSE).contains(&step) && stood >= PAUSE {
+            if (0..PAUSE).contains(&step) && stood >= least {
                 self.move_by(stood);
             }
         }
@@ -105,12 +133,12 @@ impl Clock {
         let reported = |clock: &Clock, offset: Option<Nanos>| {
             Some(clock.time(clock.report?, ticks).saturating_add(offset?))
         };
-        // Nothing is captured after its arrival, so there was no pause, or a shorter one.
-        let at = reported(self, shared.0).or_else(|| by_arrival(self));
+        // Nothing is captured after it has arrived: it was no pause, or a shorter one.
+        let at = reported(self, shared.offset).or_else(|| by_arrival(self));
         let early = at.map_or(0, |at| at.saturating_sub(now)).clamp(0, self.moved);
         self.move_by(-early);
-        let mut by_report = reported(self, shared.0).filter(near);
-        if let (Some(at), Some(offset)) = (&mut by_report, &mut shared.0)
+        let mut by_report = reported(self, shared.offset).filter(near);
+        if let (Some(at), Some(offset)) = (&mut by_report, &mut shared.offset)
             && *at > now
         {
             // The zero is from a stream with more delay, such as audio with several frames per packet. Nothing is
@@ -123,7 +151,7 @@ impl Clock {
             self.arrival = Some(Point { ticks, at: now });
             // All streams restart where this one does.
             if let Some(report) = self.report {
-                shared.0 = Some(now.saturating_sub(self.time(report, ticks)));
+                shared.offset = Some(now.saturating_sub(self.time(report, ticks)));
             }
             now
         });
@@ -234,39 +262,59 @@ mod tests {
     fn a_clock_that_stood_while_nothing_was_sent_goes_on_from_the_arrival() {
         for reported_again in [false, true] {
             let (mut shared, mut video, mut audio) = reported();
-            // The audio track is removed for 3 s. Its timestamps continue from the same value; the video's don't stop.
-            let mut last = 0;
+            let mut show = |shared: &mut Shared, n: u32| {
+                let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
+                let picture = video.time_of(shared, 5 * 90_000 + n * 1800, sent + 60 * MS);
+                assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
+            };
+            (1..150).for_each(|n| show(&mut shared, n));
+            // The audio's track was taken away for 3 s. Its timestamps go on where they were.
             for n in 1..100_u32 {
-                let (ticks, now) = (5 * 48_000 + n * 960, 8000 * MS + Nanos::from(n) * 20 * MS);
+                let (ticks, sent) = (5 * 48_000 + n * 960, 8000 * MS + Nanos::from(n) * 20 * MS);
                 let jitter = Nanos::from(n / 2 % 3) * 10 * MS;
-                let sound = audio.time_of(&mut shared, ticks, now + 20 * MS + jitter);
-                assert!(close(sound, now + 20 * MS), "{n}: {sound}");
-                let picture = video.time_of(&mut shared, 8 * 90_000 + n * 1800, now + 60 * MS);
-                assert!(close(picture, now + 20 * MS), "{n}: {picture}");
-                assert!(sound > last);
-                last = sound;
+                let sound = audio.time_of(&mut shared, ticks, sent + 20 * MS + jitter);
+                assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
+                show(&mut shared, 150 + n);
                 if reported_again && n == 50 {
-                    audio.handle_report(&mut shared, ntp(109_000), ticks);
+                    audio.handle_report(&mut shared, ntp(108_000 + 50 * 20), ticks);
                 }
             }
         }
     }
 
     #[test]
-    fn frames_that_a_network_held_up_have_their_times_after_it() {
-        let (mut shared, mut video, mut audio) = reported();
-        // Nothing arrives for 3 s, then everything at once.
-        let now = 8000 * MS;
-        for n in 1..150_u32 {
-            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, now);
-            assert!(sound <= now + 150 * STEP, "{sound}");
+    fn the_clock_of_a_stream_without_others_may_stand_too() {
+        let mut shared = Shared::default();
+        shared.set_streams(1);
+        let mut audio = Clock::new(48_000);
+        for n in 0..100 {
+            // Every second, for a second longer than the one before.
+            let pauses = Nanos::from(n / 50) * 1000 * MS;
+            let arrival = Nanos::from(n) * 20 * MS + pauses;
+            let sound = audio.time_of(&mut shared, n * 960, arrival);
+            assert!(close(sound, arrival), "{n}: {sound}");
         }
-        for n in 150..200_u32 {
+        // Held up for 2 s: the last of them shows it.
+        let arrival = 100 * 20 * MS + 3000 * MS;
+        (100..200).for_each(|n| _ = audio.time_of(&mut shared, n * 960, arrival));
+        for n in 200..250_u32 {
+            let arrival = Nanos::from(n) * 20 * MS + 1000 * MS;
+            let sound = audio.time_of(&mut shared, n * 960, arrival);
+            assert!(sound.abs_diff(arrival) < 20_000_000, "{n}: {sound}");
+        }
+    }
+
+    #[test]
+    fn frames_that_a_network_held_up_have_their_own_times() {
+        let (mut shared, mut video, mut audio) = reported();
+        // For 3 s nothing comes, and then all of it at once.
+        for n in 1..200_u32 {
             let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
-            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, sent + 20 * MS);
-            let picture = video.time_of(&mut shared, 5 * 90_000 + n * 1800, sent + 60 * MS);
+            let [sound_at, picture_at] = [20, 60].map(|ms| (sent + ms * MS).max(8000 * MS));
+            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, sound_at);
+            let picture = video.time_of(&mut shared, 5 * 90_000 + n * 1800, picture_at);
             assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
-            assert!(close(picture, sent + 20 * MS) || n == 150, "{n}: {picture}");
+            assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
         }
     }
 

@@ -163,6 +163,8 @@ impl Receiver {
                 } else {
                     lane.handle_repeat(&head, payload, now);
                 }
+                self.clock.set_streams(self.lanes.iter().filter(|lane| lane.ssrc().is_some()).count());
+                let lane = &mut self.lanes[at];
                 lane.poll_frames(&mut self.clock, self.zero, now, &mut self.frames);
             }
         }
