@@ -1,4 +1,4 @@
-//! Who may do at a camera what concerns others.
+//! Permissions for actions that affect all viewers of a camera.
 
 /// Who may set the controls of a V4L2 camera: exposure, focus, brightness and so on, which affect all viewers.
 ///
@@ -19,7 +19,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Controllers {
-    /// With an own server that has a token: everybody who knows the token. With an own server that only listens on
+    /// If the camera has its own server with a token: everybody who knows the token. If its own server only listens on
     /// loopback and has no trusted proxies: everybody. Otherwise nobody.
     #[default]
     Auto,

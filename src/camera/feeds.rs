@@ -1,4 +1,4 @@
-//! The feeds of a source that callers publish to, between the core and the source.
+//! The feeds of a relay's source: connects the core to the source.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use super::sources::Inbox;
 use crate::media::source::{Feed, Request};
 use crate::net::lock;
 
-/// Gives the source the publisher's frames, and the core what the source is asked for.
+/// Passes the publisher's frames to the source, and the source's requests to the core.
 pub(super) struct Feeds {
     /// By rank, the best first.
     video: [Feed; LAYERS],
@@ -46,7 +46,7 @@ impl Feeds {
         }
     }
 
-    /// What the video is asked for.
+    /// Returns the next request for a video stream, with its rank.
     pub(super) fn poll_asked(&self) -> Option<(usize, Request)> {
         lock(&self.asked).pop_front()
     }

@@ -1,4 +1,4 @@
-//! Who talks: one viewer at a time. A pure function of commands, frames and time.
+//! Decides who talks, one viewer at a time: a pure function of commands, frames and time.
 //!
 //! ```text
 //!            start, or a frame of a call that never sent a command
@@ -7,25 +7,25 @@
 //!    └── stop, the call ended, or no frame for a while ◀─────────────┘
 //! ```
 //!
-//! Whoever asked holds the floor before those who only send: a caller whose microphone is always open must not keep the
-//! others from talking.
+//! Callers that sent a command take precedence over those that only send audio: a caller whose microphone is always
+//! open must not keep others from talking.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::call::CallId;
 
-/// Who asked keeps the floor for so long without a frame: a person is asked for the microphone meanwhile, and the first
-/// press renegotiates.
+/// How long a caller that sent a command keeps the floor without a frame: meanwhile the browser may ask for the
+/// microphone, and the first press renegotiates.
 const ASKED: Duration = Duration::from_secs(10);
-/// Who never asked keeps it for so long: a muted microphone or a lost network.
+/// The same for a caller without a command: its microphone is muted, or its network lost.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// Who talks.
+/// The floor: who talks.
 #[derive(Debug, Default)]
 pub(super) struct Floor {
     holder: Option<Holder>,
-    /// Calls that sent a command: only while they ask they are heard.
+    /// Calls that have sent a command: they are only heard between `start` and `stop`.
     asking: BTreeSet<CallId>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Floor {
 struct Holder {
     call: CallId,
     asked: bool,
-    /// When it asked, or was heard last.
+    /// When it last sent a command or was heard.
     last: Instant,
 }
 
@@ -44,12 +44,12 @@ impl Holder {
 }
 
 impl Floor {
-    /// Who holds it.
+    /// Returns who holds the floor.
     pub(super) fn holder(&self) -> Option<CallId> {
         self.holder.as_ref().map(|holder| holder.call)
     }
 
-    /// A viewer wants to talk. Returns whether it may; otherwise somebody else does.
+    /// Handles a viewer's request to talk. Returns whether it may; if not, somebody else is talking.
     pub(super) fn start(&mut self, call: CallId, now: Instant) -> bool {
         self.asking.insert(call);
         let is_free = self.holder.as_ref().is_none_or(|holder| holder.call == call || !holder.asked);
@@ -59,13 +59,13 @@ impl Floor {
         is_free
     }
 
-    /// A viewer has talked.
+    /// Handles the end of a viewer's talking.
     pub(super) fn stop(&mut self, call: CallId) {
         self.asking.insert(call);
         self.holder.take_if(|holder| holder.call == call);
     }
 
-    /// A frame came. Returns whether it is played.
+    /// Handles a frame of audio. Returns whether to play it.
     pub(super) fn hear(&mut self, call: CallId, now: Instant) -> bool {
         match &mut self.holder {
             Some(holder) if holder.call == call => holder.last = now,
@@ -76,18 +76,18 @@ impl Floor {
         true
     }
 
-    /// A call has ended.
+    /// Handles the end of a call.
     pub(super) fn leave(&mut self, call: CallId) {
         self.stop(call);
         self.asking.remove(&call);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.holder.as_ref().map(Holder::ends_at)
     }
 
-    /// Frees it if its holder has been silent for too long.
+    /// Frees the floor if its holder has been silent for too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.holder.take_if(|holder| now >= holder.ends_at());
     }
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!((floor.hear(ALICE, now), floor.hear(BOB, now)), (false, true));
         floor.stop(BOB);
         assert!(floor.hear(ALICE, now), "she goes on");
-        // From then on she asks as well.
+        // From now on she needs the command as well.
         assert!(floor.start(ALICE, now));
         assert!(!floor.start(BOB, now));
     }

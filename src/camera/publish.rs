@@ -1,4 +1,4 @@
-//! A camera that shows what a caller publishes: who may, and what becomes of a second one.
+//! The settings of a relay, whose source is a caller: who may publish, and what happens to a second publisher.
 
 use super::controllers::Controllers;
 use super::core::layers::LAYERS;
@@ -7,21 +7,22 @@ use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::{Feed, Source};
 use crate::media::{Codec, Kind};
 
-/// A relay: whoever may publish and sends video or audio in a call is the source, and all other callers watch it. Nothing
-/// is decoded or encoded on the way.
+/// A relay: a caller that may publish and sends video or audio is the source, and all other callers watch it. The media
+/// is forwarded without transcoding.
 ///
-/// One caller publishes at a time. Key frames that viewers need are requested of it, merged, and it is asked for no more
-/// bitrate than the viewers' networks carry (REMB). When it leaves, the source is lost until the next one publishes;
-/// viewers stay. Of a video in several encodings (simulcast) each viewer gets the best that its network carries, and the
-/// publisher is left to send as many as its own carries. A publisher that also receives gets its own picture back, as the others do.
+/// One caller publishes at a time. The viewers' key frame requests are merged and forwarded to it, and its bitrate is
+/// limited to what the viewers' networks carry (REMB). When it leaves, the source is lost until the next one publishes;
+/// viewers stay. If it sends several encodings of its video (simulcast), each viewer gets the best one that its network
+/// carries, and only the publisher's own network limits how many it sends. A publisher that also receives gets its own
+/// video back, like all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publishing {
     /// Who may publish. Default: [`Controllers::Auto`].
     pub who: Controllers,
-    /// What happens to a second publisher. Default: it is refused.
+    /// What happens to a second publisher. Default: it is rejected.
     pub occupied: Occupied,
-    /// The codec of the video, in which publishers must be able to send: H.264 or VP8. Default: H.264.
+    /// The video codec, which publishers must support: H.264 or VP8. Default: H.264.
     pub video: Codec,
 }
 
@@ -31,15 +32,15 @@ impl Default for Publishing {
     }
 }
 
-/// What happens while somebody publishes already.
+/// What happens to a second publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Occupied {
-    /// Another publisher is refused: a call that sends and receives becomes a viewer's, one that only sends ends with
+    /// It is rejected: a call that sends and receives becomes a viewer's; a call that only sends ends with
     /// `not-allowed`.
     #[default]
     Refuse,
-    /// The newest publisher takes over, and the call of the one before ends with `replaced`.
+    /// It takes over, and the previous publisher's call ends with `replaced`.
     Replace,
 }
 

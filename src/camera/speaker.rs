@@ -1,4 +1,4 @@
-//! The speaker on which viewers who talk are heard, between the core and [`playback`](crate::media::playback).
+//! The speaker for talk-back: connects the core to [`playback`](crate::media::playback).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ pub(super) struct Speaker {
     news: Arc<Mutex<VecDeque<News>>>,
 }
 
-/// What is played, and where.
+/// Returns the settings of the playback.
 pub(super) fn settings(output: &Audio) -> Settings {
     let mut settings = Settings::default();
     (settings.video, settings.audio) = (Video::None, output.clone());
@@ -38,7 +38,7 @@ impl Speaker {
             }
             Order::Close => {
                 self.close();
-                // What it still says is about the past.
+                // Discards events of the previous playback.
                 self.news = Arc::default();
             }
         }
@@ -71,14 +71,14 @@ impl Speaker {
         }
     }
 
-    /// What became of it.
+    /// Returns the next event of the speaker.
     pub(super) fn poll_news(&mut self) -> Option<News> {
         lock(&self.news).pop_front()
     }
 }
 
 impl Drop for Speaker {
-    /// A camera that ends waits for nobody.
+    /// Does not wait, so that the camera can end at once.
     fn drop(&mut self) {
         self.close();
     }

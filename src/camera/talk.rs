@@ -1,15 +1,15 @@
-//! Talk-back: the commands of viewers who talk, sans-IO.
+//! Talk-back: handles the commands of viewers who talk, sans-IO.
 //!
 //! A viewer's page sends a command with the node `camera:talk`, and gets a reply with the same id:
 //!
 //! | action | data | reply's data, with status 200 |
 //! |---|---|---|
-//! | `start` | | `{"mode":"half"}`, or `full`: it talks now |
+//! | `start` | | `{"mode":"half"}`, or `full`: the viewer talks now |
 //! | `stop` | | the same |
-//! | `read` | | the same: it may talk |
+//! | `read` | | the same: the viewer may talk |
 //!
 //! An error reply has a `code` and a `message`: 400 for an unknown action, 403 `not-allowed`, 404 `no-such-call` for a peer
-//! that is in no call, 503 `busy` while somebody else talks.
+//! without a call, 503 `busy` while somebody else talks.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -24,16 +24,16 @@ use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::proto::{Message, Status};
 
-/// What such commands are sent to.
+/// The node of such commands.
 const NODE: &str = "camera:talk";
 
 /// The member of presence data.
 pub(super) const MEMBER: &str = "talk";
 
-/// Commands of one host, or user, that are answered: one for each page, and two for each press of its button.
+/// The rate of commands answered per host, or user: a page sends one, and two for each press of its button.
 const ALLOWED: RateLimit = RateLimit { per_second: 4, burst: 16 };
 
-/// What a command asks for.
+/// The action of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Start,
@@ -41,7 +41,7 @@ pub(super) enum Action {
     Read,
 }
 
-/// Reads the commands.
+/// Parses and authorizes the commands.
 pub(super) struct Commands {
     permission: Permission,
     heard: Buckets<RateKey>,
@@ -52,12 +52,12 @@ impl Commands {
         Commands { permission, heard: Buckets::new(ALLOWED) }
     }
 
-    /// Whether a command is one of these.
+    /// Whether a command is addressed to talk-back.
     pub(super) fn is_concerned(command: &Message) -> bool {
         command.get::<String>("node").ok().flatten().is_some_and(|node| node == NODE)
     }
 
-    /// Whether to take a command at all. `host` is where the peer is, if that is known.
+    /// Whether a command is within the rate limit. `host` is the peer's host, if known.
     pub(super) fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         command.from().is_some_and(|from| self.heard.take(&RateKey::new(host, from.as_str()), now))
     }
@@ -67,9 +67,9 @@ impl Commands {
         self.permission.allows(user)
     }
 
-    /// What a command asks for.
+    /// Returns the action of a command.
     ///
-    /// Errors: the reply to one without permission, or that is not understood.
+    /// Errors: the reply to a command that is not permitted or invalid.
     pub(super) fn read(&self, command: &Message) -> Result<Action, Reply> {
         if !command.from().is_some_and(|from| self.allows(from.user())) {
             let words = "you may not talk to this camera: its owner decides who may";
@@ -85,17 +85,17 @@ impl Commands {
     }
 }
 
-/// The reply to a command that is taken.
+/// Returns the reply to a successful command.
 pub(super) fn taken(duplex: Duplex) -> Reply {
     (Status::OK, json!({ "mode": duplex.code() }))
 }
 
-/// The reply while somebody else talks.
+/// Returns the reply while somebody else talks.
 pub(super) fn busy() -> Reply {
     refusal(Status::UNAVAILABLE, "busy", "somebody else is talking")
 }
 
-/// The reply to a peer that is in no call.
+/// Returns the reply to a peer without a call.
 pub(super) fn no_call() -> Reply {
     refusal(Status::NOT_FOUND, "no-such-call", "talking is for those who are in a call with the camera")
 }
@@ -104,7 +104,7 @@ fn refusal(status: Status, code: &str, message: &str) -> Reply {
     (status, json!({ "code": code, "message": message }))
 }
 
-/// What viewers are told of an output that does not work: without the names of devices, which are the owner's.
+/// Describes an output that does not work to viewers, without device names, which are private.
 pub(super) fn problem(error: &MediaError) -> Json {
     let words = match error.kind() {
         ErrorKind::OutputBusy => "the camera's speaker is in use by another program",

@@ -1,23 +1,23 @@
-//! The settings of talk-back: who may talk, and where it is played.
+//! The settings of talk-back: who may talk, and the output device.
 
 use super::controllers::Controllers;
 use crate::media::playback::Audio;
 
-/// Viewers who talk: who may, and where it is played.
+/// Talk-back: who may talk to the camera, and the output device.
 ///
-/// One viewer talks at a time. A page asks for it by command, and is told `busy` while somebody else talks. The camera's
-/// presence has `"talk":{"mode":"half"}` where anybody may, with the address of who talks (`by`) and of an output that does
-/// not work a `problem`: `{"code":"output-busy","message":"…"}`. A caller that sends audio without asking is played while
-/// nobody asks. Video of callers is not taken.
+/// One viewer talks at a time. A page sends a command to start, and gets `busy` while somebody else talks. If anybody
+/// may talk, the camera's presence has `"talk":{"mode":"half"}`, with `by`, the address of the viewer who talks, and
+/// `problem` if the output does not work: `{"code":"output-busy","message":"…"}`. A caller that sends audio without a
+/// command is played while nobody else talks by command. Callers' video is not received.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Talk {
     /// Who may talk. Default: nobody.
     pub who: Controllers,
-    /// The output, by the names that `symple devices` lists. It is opened when somebody talks, and closed 10 s after the
-    /// last one. Default: the system's.
+    /// The output, with a name from `symple devices`. It is opened when somebody talks, and closed after 10 s without
+    /// anybody. Default: the system's output.
     pub output: Audio,
-    /// Whether the camera's audio goes on meanwhile. Default: no.
+    /// Whether viewers who talk hear the camera's audio meanwhile. Default: no.
     pub duplex: Duplex,
 }
 
@@ -27,20 +27,20 @@ impl Default for Talk {
     }
 }
 
-/// Whether a viewer hears the camera while it talks.
+/// Whether a viewer hears the camera while talking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Duplex {
-    /// The camera sends no audio to who talks, so that nobody hears themselves from the camera's microphone. Others hear
-    /// the camera as ever.
+    /// The camera sends no audio to the viewer who talks, so that nobody hears themselves through the camera's
+    /// microphone. Others hear the camera as usual.
     #[default]
     Half,
-    /// Both at once, for headphones or a source that cancels the echo of the speaker.
+    /// The viewer talks and listens at the same time, for headphones or a source with echo cancellation.
     Full,
 }
 
 impl Duplex {
-    /// As messages have it.
+    /// Returns the name used in messages.
     pub fn code(self) -> &'static str {
         match self {
             Duplex::Half => "half",

@@ -1,5 +1,4 @@
-//! Callers who publish: passes the frames of the one who does to the feeds of the source, and what the source is asked for
-//! to its call.
+//! Relay: passes the frames of the publisher to the feeds of the source, and the source's requests to the publisher.
 
 use std::time::Instant;
 
@@ -16,43 +15,44 @@ use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamId, VIDEO_H264_LAYERS, 
 use crate::proto::Address;
 use crate::rtc::Directions;
 
-/// What a publisher is asked for while nobody watches, in bit/s: few bytes on its network, and a picture at once for the
-/// first viewer.
+/// The limit for a publisher while nobody watches, in bit/s: it costs little, and the first viewer gets a picture at
+/// once.
 const IDLE: u32 = 150_000;
-/// The same while somebody watches one of several encodings: the publisher's network decides which it sends, the small ones
-/// first, and a lower limit would take the best one from all.
+/// The same while somebody watches one of several encodings. The publisher's network decides which ones it sends, the
+/// small ones first; a lower limit would take the best one away from all viewers.
 const UNLIMITED: u32 = 100_000_000;
-/// What audio is allowed beside the video's bitrate, in bit/s.
+/// The allowance for audio on top of the video's bitrate, in bit/s.
 const AUDIO: u32 = 64_000;
 
-/// For the feeds of the source.
+/// An order for the feeds of the source.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// A frame of the publisher; of video, for the stream of this rank.
+    /// A frame from the publisher; a video frame is for the stream of this rank.
     Frame(Frame, usize),
-    /// The streams of the video go on with other encodings, each at its next key frame.
+    /// The video streams switch to other encodings, each at its next key frame.
     Moved,
-    /// The publisher is gone, or another one begins.
+    /// The publisher left, or another one starts.
     Lost,
 }
 
-/// What a camera that shows what callers publish knows of them.
+/// The state of the relay in the core.
 pub(crate) struct Publishers {
     permission: Permission,
     occupied: Occupied,
-    /// As a session names the encodings that it receives.
+    /// The stream IDs of the received encodings.
     video: [StreamId; LAYERS],
     current: Option<CallId>,
     layers: Layers,
-    /// What demand knows of their bitrates.
+    /// Their bitrates, as last passed to demand.
     rates: [Rate; LAYERS],
-    /// Which ranks are wanted, and with which bitrate a single encoding is then, in bit/s.
+    /// Which ranks are wanted.
     wanted: [bool; LAYERS],
+    /// The bitrate to request of a single encoding while it is wanted, in bit/s.
     bitrate: u32,
 }
 
 impl Publishers {
-    /// Nobody publishes yet. `bitrate` is the initial one, in bit/s.
+    /// Creates the state without a publisher. `bitrate` is the initial one, in bit/s.
     pub(in crate::camera) fn new(
         permission: Permission,
         occupied: Occupied,
@@ -73,12 +73,12 @@ impl Publishers {
         }
     }
 
-    /// A source that nobody publishes to has no small renditions.
+    /// Sets the initial rates: without a publisher the source has no small renditions.
     pub(super) fn begin(&self, demand: &mut Demand, now: Instant) {
         set_rates(demand, self.rates, now);
     }
 
-    /// What the video may have now, in bit/s.
+    /// Returns the current limit for the video, in bit/s.
     fn video_limit(&self) -> u32 {
         match self.wanted.contains(&true) {
             false => IDLE,
@@ -87,13 +87,13 @@ impl Publishers {
         }
     }
 
-    /// Whether somebody else may begin now.
+    /// Whether a new publisher may start now.
     fn is_open(&self) -> bool {
         self.current.is_none() || self.occupied == Occupied::Replace
     }
 }
 
-/// What demand knows of the bitrates of the source's video: those of these ranks.
+/// Passes the bitrates of the source's video, by rank, to demand.
 fn set_rates(demand: &mut Demand, rates: [Rate; LAYERS], now: Instant) {
     let videos = demand.streams().filter(|info| info.kind() == Kind::Video);
     let videos: Vec<(usize, StreamId)> = videos.map(|info| (info.rendition.into(), info.id)).collect();
@@ -105,7 +105,7 @@ fn set_rates(demand: &mut Demand, rates: [Rate; LAYERS], now: Instant) {
 }
 
 impl CameraCore {
-    /// What a caller who may publish may send.
+    /// Lets a caller with the permission send media.
     pub(super) fn grant_publishing(&self, peer: &Address, directions: &mut Directions) {
         let may = |p: &Publishers| p.is_open() && p.permission.allows(peer.user());
         if self.publishers.as_ref().is_some_and(may) {
@@ -114,7 +114,7 @@ impl CameraCore {
         }
     }
 
-    /// A frame of a caller came. Returns it if it is not for the source.
+    /// Handles a frame of a caller. Returns it if it is not for the source.
     pub(super) fn publish(&mut self, call: CallId, frame: Frame, now: Instant) -> Option<Frame> {
         let Some(publishers) = &mut self.publishers else { return Some(frame) };
         let number = publishers.video.iter().position(|stream| *stream == frame.stream);
@@ -164,7 +164,7 @@ impl CameraCore {
         let peer = party.peer.clone();
         let Some(publishers) = &mut self.publishers else { return };
         if !publishers.is_open() {
-            // It was granted before the other one began.
+            // Permission was granted before the other publisher started.
             let end = End::new(EndReason::Busy, "somebody else publishes here");
             _ = self.calling.hang_up(call, end, now);
             return;
@@ -181,7 +181,7 @@ impl CameraCore {
         self.ask_publisher(now);
     }
 
-    /// A call has ended.
+    /// Handles the end of a call.
     pub(super) fn end_publishing(&mut self, call: CallId) {
         let Some(publishers) = &mut self.publishers else { return };
         if publishers.current.take_if(|current| *current == call).is_some() {
@@ -190,7 +190,7 @@ impl CameraCore {
         }
     }
 
-    /// What the stream of a rank is asked for.
+    /// Handles a request for the stream of a rank.
     pub(super) fn ask_for_video(&mut self, rank: usize, request: Request, now: Instant) {
         let Some(publishers) = &mut self.publishers else { return };
         match request {
@@ -203,13 +203,13 @@ impl CameraCore {
             Request::Bitrate { bps } if rank == 0 => publishers.bitrate = bps,
             Request::Bitrate { .. } => return,
             Request::KeyFrame => return self.request_published_key_frame(rank, now),
-            // Its encoder is not ours: it lowers size and rate by itself where the bitrate is low.
+            // We don't control its encoder; it reduces size and frame rate by itself if the bitrate is low.
             Request::Quality { .. } => return,
         }
         self.limit_publisher(now);
     }
 
-    /// Asks a new publisher.
+    /// Sends the current limit and key frame requests to a new publisher.
     fn ask_publisher(&mut self, now: Instant) {
         self.limit_publisher(now);
         let Some(publishers) = &self.publishers else { return };
@@ -243,7 +243,7 @@ impl CameraCore {
         self.publishers = Some(publishers);
     }
 
-    /// What the publisher is asked to keep to for its video, in bit/s.
+    /// Returns the limit for the publisher's video, in bit/s.
     pub(in crate::camera) fn publisher_limit(&self) -> Option<u32> {
         self.publishers.as_ref().map(Publishers::video_limit)
     }

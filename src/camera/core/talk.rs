@@ -1,4 +1,4 @@
-//! Viewers who talk: passes the audio of the one who holds the floor to the speaker, and everybody's view of it to the
+//! Talk-back: passes the audio of the viewer who holds the floor to the speaker, and publishes the state in the
 //! presence.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::media::{Frame, Kind};
 use crate::proto::{Address, Message};
 use crate::rtc::Directions;
 
-/// The speaker stays open for so long after somebody has talked: in a conversation it need not open for each sentence.
+/// How long the speaker stays open after somebody has talked, so that it need not reopen for each sentence.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// An order for the speaker.
@@ -31,45 +31,45 @@ pub(crate) enum Order {
     Close,
 }
 
-/// What became of the speaker.
+/// An event of the speaker.
 #[derive(Debug)]
 pub(crate) enum News {
     /// Audio reaches the output.
     Playing,
-    /// It does not work. With `is_over` it is not tried again before somebody else talks.
+    /// It does not work. If `is_over`, it is not opened again before somebody else talks.
     Failed { error: MediaError, is_over: bool },
 }
 
-/// What a camera that lets viewers talk knows of it.
+/// The state of talk-back in the core.
 pub(crate) struct Talking {
     commands: Commands,
     duplex: Duplex,
     floor: Floor,
-    /// Who talks, as it was last told.
+    /// The viewer who talks, as last reported.
     talker: Option<(CallId, Address)>,
     is_open: bool,
     close_at: Option<Instant>,
     problem: Option<MediaError>,
-    /// Frames that were played.
+    /// The number of frames played.
     heard: u64,
 }
 
-/// The state of talking.
+/// The status of talk-back.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TalkStatus {
     /// Whether viewers hear the camera while they talk.
     pub duplex: Duplex,
-    /// Who talks.
+    /// The viewer who is talking.
     pub talker: Option<Address>,
     /// Why nothing is heard, if the output does not work.
     pub problem: Option<MediaError>,
-    /// Frames of audio that were passed to the output.
+    /// The number of audio frames passed to the output.
     pub frames: u64,
 }
 
 impl TalkStatus {
-    /// As `/api/status` has it.
+    /// Returns the status for `/api/status`.
     pub(in crate::camera) fn to_json(&self) -> Json {
         json!({
             "mode": self.duplex.code(),
@@ -96,7 +96,7 @@ impl Talking {
         }
     }
 
-    /// What presence data says of it.
+    /// Returns the status for the presence.
     pub(in crate::camera) fn presence(&self) -> Json {
         let mut data = json!({ "mode": self.duplex.code() });
         if let Some((_, peer)) = &self.talker {
@@ -114,12 +114,12 @@ impl Talking {
 }
 
 impl CameraCore {
-    /// Whether a peer's command is one of somebody who talks.
+    /// Whether a command belongs to talk-back.
     pub(crate) fn is_talk(&self, command: &Message) -> bool {
         self.talking.is_some() && Commands::is_concerned(command)
     }
 
-    /// The state of talking; `None` where nobody may.
+    /// Returns the status of talk-back; `None` if nobody may talk.
     pub(crate) fn talk_status(&self) -> Option<TalkStatus> {
         let talking = self.talking.as_ref()?;
         Some(TalkStatus {
@@ -130,14 +130,14 @@ impl CameraCore {
         })
     }
 
-    /// Takes the audio of a caller who has the permission.
+    /// Lets a caller with the permission send audio.
     pub(super) fn grant_talk(&self, peer: &Address, directions: &mut Directions) {
         if self.talking.as_ref().is_some_and(|talking| talking.commands.allows(peer.user())) {
             directions.receive.insert(Kind::Audio);
         }
     }
 
-    /// A command of somebody who talks. Returns the reply, if there is one.
+    /// Handles a talk-back command. Returns the reply, if there is one.
     pub(super) fn talk_command(
         &mut self,
         command: &Message,
@@ -167,7 +167,7 @@ impl CameraCore {
         Some(reply)
     }
 
-    /// A viewer's audio came.
+    /// Handles a viewer's audio.
     pub(super) fn hear(&mut self, call: CallId, frame: Frame, now: Instant) {
         let Some(talking) = &mut self.talking else { return };
         if frame.codec.kind() != Kind::Audio || !talking.floor.hear(call, now) {
@@ -181,14 +181,14 @@ impl CameraCore {
         }
     }
 
-    /// A call has ended.
+    /// Handles the end of a call.
     pub(super) fn end_talk(&mut self, call: CallId, now: Instant) {
         let Some(talking) = &mut self.talking else { return };
         talking.floor.leave(call);
         self.settle_talk(now);
     }
 
-    /// The session of a call may be another one.
+    /// Silences a call again if its viewer is talking, since its session may be a new one.
     pub(super) fn silence_again(&mut self, call: CallId, now: Instant) {
         let Some(talking) = &self.talking else { return };
         if talking.duplex == Duplex::Half && talking.talker.as_ref().is_some_and(|(known, _)| *known == call)
@@ -203,7 +203,7 @@ impl CameraCore {
         self.settle_talk(now);
     }
 
-    /// What the speaker says.
+    /// Handles an event of the speaker.
     pub(super) fn speaker_news(&mut self, news: News) {
         let Some(talking) = &mut self.talking else { return };
         let before = talking.problem.clone();
@@ -225,7 +225,7 @@ impl CameraCore {
         self.out.push_back(Output::Event(Event::Speaker { error }));
     }
 
-    /// The camera ends.
+    /// Ends talk-back because the camera ends.
     pub(super) fn stop_talking(&mut self) {
         let Some(talking) = &mut self.talking else { return };
         talking.close_at = None;
@@ -234,7 +234,7 @@ impl CameraCore {
         }
     }
 
-    /// Does what follows from who has the floor.
+    /// Applies the state of the floor.
     fn settle_talk(&mut self, now: Instant) {
         let Some(talking) = &mut self.talking else { return };
         let (before, holder) = (talking.talker.as_ref().map(|(call, _)| *call), talking.floor.holder());
