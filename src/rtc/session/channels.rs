@@ -1,5 +1,4 @@
-//! The data channels of a session: what its descriptions agree on, and str0m's SCTP between the table of channels and the
-//! datagrams.
+//! The data channels of a session: their negotiation, and str0m's SCTP between the table of channels and the datagrams.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use crate::rtc::data::{
 use crate::rtc::demux;
 use crate::rtc::{Path, Protocol};
 
-/// What a session has to say of a channel.
+/// A notification about a channel.
 pub(in crate::rtc) enum ChannelNote {
     Open { channel: ChannelId, label: String, protocol: String, ours: bool },
     Message { channel: ChannelId, message: ChannelMessage },
@@ -28,12 +27,12 @@ pub(in crate::rtc) enum ChannelNote {
     Closed { channel: ChannelId },
 }
 
-/// Whether both sides have agreed on data.
+/// Whether both sides have agreed on data channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     NotYet,
     Agreed,
-    /// The section was stopped, and its SCTP with it, of which there is one in the life of a transport.
+    /// The section and its SCTP association were stopped; a transport has only one association.
     Over,
 }
 
@@ -41,15 +40,15 @@ pub(super) struct Channels {
     limits: ChannelLimits,
     table: Table<Key>,
     phase: Phase,
-    /// What the owner of the session wants; without it a section that is offered is accepted.
+    /// Whether the owner of the session wants data channels; `None` accepts an offered section.
     wanted: Option<bool>,
-    /// The other side has ended SCTP or DTLS.
+    /// Whether the other side has ended SCTP or DTLS.
     ended: bool,
-    /// Nothing is taken of the other side: its datagrams wait.
+    /// Whether the other side's datagrams are held back.
     held: bool,
     waiting: VecDeque<(Path, Vec<u8>)>,
     waiting_bytes: usize,
-    /// What came of descriptions.
+    /// Notifications caused by descriptions.
     notes: Vec<Note>,
 }
 
@@ -88,9 +87,9 @@ impl Channels {
     }
 }
 
-/// Descriptions.
+/// Negotiation.
 impl Session {
-    /// What the next descriptions do about data.
+    /// Returns the policy for data channels in the next descriptions.
     pub(super) fn data(&self) -> Data {
         match &self.channels {
             Some(channels) if channels.phase != Phase::Over => Data::of(channels.wanted),
@@ -98,21 +97,21 @@ impl Session {
         }
     }
 
-    /// Whether it has data channels, from its next description on.
+    /// Sets whether the session has data channels, from its next description on.
     pub(in crate::rtc) fn set_channels(&mut self, wanted: Option<bool>) {
         if let Some(channels) = &mut self.channels {
             channels.wanted = wanted;
         }
     }
 
-    /// Both sides have agreed on a section for data, or on none.
+    /// Applies an agreement on a section for data channels, or on none.
     pub(super) fn agree_on_data(&mut self, section: Option<&Section>) {
         let Some(channels) = &mut self.channels else { return };
         match section {
             Some(section) => {
                 channels.table.set_their_limit(section.max_message);
                 channels.phase = Phase::Agreed;
-                // It begins when DTLS is through, and not again.
+                // SCTP starts once DTLS is connected, and only once.
                 self.rtc.direct_api().start_sctp(self.role == Some(Role::Active));
             }
             None if channels.is_agreed() => {
@@ -123,7 +122,7 @@ impl Session {
         }
     }
 
-    /// The transport begins anew, and SCTP with it.
+    /// Handles a restart of the transport, which also restarts SCTP.
     pub(super) fn restart_channels(&mut self) {
         if let Some(channels) = &mut self.channels {
             channels.close_all();
@@ -131,7 +130,7 @@ impl Session {
         }
     }
 
-    /// Whether DTLS carries data.
+    /// Whether DTLS carries data channels.
     pub(super) fn takes_data(&self) -> bool {
         self.channels.as_ref().is_some_and(|channels| channels.is_agreed())
     }
@@ -195,7 +194,7 @@ impl Session {
         }
     }
 
-    /// Takes nothing that the other side sends, or takes it again.
+    /// Holds back what the other side sends, or processes it again.
     pub(in crate::rtc) fn hold_channels(&mut self, held: bool, now: Instant, sink: &mut Sink<'_>) {
         let Some(channels) = &mut self.channels else { return };
         channels.held = held;
@@ -211,12 +210,12 @@ impl Session {
         }
     }
 
-    /// Whether a DTLS record waits, for now.
+    /// Whether to hold back a DTLS record for now.
     pub(in crate::rtc) fn holds(&self, record: &[u8]) -> bool {
         demux::is_data(record) && self.channels.as_ref().is_some_and(|channels| channels.held)
     }
 
-    /// Keeps a record until it is taken; what exceeds the limit is lost, and its sender sends it again.
+    /// Holds back a record. Drops what exceeds the limit; its sender retransmits it.
     pub(in crate::rtc) fn hold(&mut self, path: Path, record: &[u8]) {
         let Some(channels) = &mut self.channels else { return };
         if channels.waiting_bytes + record.len() > channels.limits.receive_queue {
@@ -226,14 +225,14 @@ impl Session {
         channels.waiting.push_back((path, record.to_vec()));
     }
 
-    /// Bytes that wait to be sent, or to be acknowledged.
+    /// Returns the number of bytes that are not sent or not acknowledged yet.
     fn unsent(&mut self) -> usize {
         let Some(channels) = &self.channels else { return 0 };
         let keys: Vec<Key> = channels.table.keys().collect();
         keys.into_iter().map(|key| self.rtc.channel(key).map_or(0, |mut it| it.buffered_amount())).sum()
     }
 
-    /// Lets str0m do what it was told to.
+    /// Makes str0m process earlier calls.
     fn drive(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
         self.handle_stack(str0m::Input::Timeout(self.time));
@@ -241,9 +240,9 @@ impl Session {
     }
 }
 
-/// What comes of str0m.
+/// Events of str0m.
 impl Session {
-    /// What DTLS found in the packets that came.
+    /// Records what DTLS found in received packets.
     pub(super) fn note_packets(&mut self, found: Found) {
         if let Some(channels) = &mut self.channels {
             channels.ended |= found.ended;
@@ -288,7 +287,7 @@ impl Session {
         notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel })));
     }
 
-    /// What follows for channels from what str0m did.
+    /// Updates the channels after str0m processed an input.
     pub(super) fn settle_channels(&mut self, notes: &mut Vec<Note>) {
         let Some(channels) = &mut self.channels else { return };
         notes.append(&mut channels.notes);

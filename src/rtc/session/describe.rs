@@ -88,7 +88,7 @@ fn write_place(sdp: &mut String, facts: &Facts<'_>, candidates: &[String]) {
     write_transport(sdp, facts);
 }
 
-/// RFC 8841, 5.1 and 6.1.
+/// Writes a section for data channels (RFC 8841, 5.1 and 6.1).
 fn write_data(sdp: &mut String, facts: &Facts<'_>, data: &DataSection, candidates: &[String]) {
     write_line(sdp, format_args!("m=application {} UDP/DTLS/SCTP webrtc-datachannel", port(facts)));
     write_place(sdp, facts, candidates);

@@ -165,7 +165,7 @@ pub(super) struct Session {
     wall: Wall,
     sender: Sender,
     receiving: Receiving,
-    /// `None` where the configuration has none.
+    /// `None` if the configuration has no data channels.
     channels: Option<Box<Channels>>,
     /// The SSRCs announced for each section that we send in.
     announced: Vec<Announced>,

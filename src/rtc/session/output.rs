@@ -22,7 +22,7 @@ impl Session {
     /// Returns what it has to send.
     pub(in crate::rtc) fn turn(&mut self, now: Instant) -> Option<Turn> {
         if let Some((_, datagram)) = &self.ready {
-            // What channels carry waits for its turn like frames.
+            // Data of channels waits for its turn, as frames do.
             return Some(if demux::is_data(datagram) { Turn::Frame } else { Turn::Control });
         }
         if !self.state.is_connected() || self.route.path().is_none() {

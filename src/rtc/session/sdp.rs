@@ -449,7 +449,7 @@ impl Format {
     }
 }
 
-/// Whether an `m=` line with `application` is for data channels, in the form of RFC 8841, 4.1.
+/// Whether an `m=application` line is for data channels (RFC 8841, 4.1).
 fn is_data(line: &str) -> bool {
     line.split_whitespace().skip(2).eq(["UDP/DTLS/SCTP", "webrtc-datachannel"])
 }
