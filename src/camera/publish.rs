@@ -58,7 +58,7 @@ impl Publishing {
     }
 }
 
-/// Those of the video, the best encoding first, and of the audio.
+/// The feeds of the video, the best encoding first, and the feed of the audio.
 pub(super) type Feeds = ([Feed; LAYERS], Feed);
 
 /// The error of a source whose publisher is gone.

@@ -1,8 +1,8 @@
-//! The encodings of a publisher's video (simulcast): which is better, what each takes, and which come now.
+//! The encodings of a publisher's video (simulcast): their ranks, their bitrates, and which ones arrive.
 //!
 //! An offer lists them in any order, so they are ranked by the sizes in their key frames. Each rank is a stream of the
-//! source. A browser begins with the smallest encoding, and adds others as its network allows; so ranks change, and the
-//! stream of a rank goes on with another encoding, at a key frame.
+//! source. A browser starts with the smallest encoding and adds others as its network allows. So ranks change, and the
+//! stream of a rank switches to another encoding at a key frame.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::camera::demand::Rate;
 use crate::media::frame::sps::Sps;
 use crate::media::{Codec, Frame, VIDEO_H264_LAYERS};
 
-/// As many as a session receives.
+/// The number of encodings that a session receives at most.
 pub(in crate::camera) const LAYERS: usize = VIDEO_H264_LAYERS.len();
-/// Bitrates are measured for so long: some key frames of a browser are an exception then.
+/// The interval of bitrate measurements: long enough that single key frames of a browser matter little.
 const MEASURED: Duration = Duration::from_secs(1);
-/// An encoding of which nothing came for so long is not sent any more. One of a slow screen share has five frames a second.
+/// An encoding counts as silent after this time without a frame. A slow screen share has five frames per second.
 const SILENT: Duration = Duration::from_secs(2);
-/// A measured bitrate counts as much as this many that were known before.
+/// The weight of the previous average, relative to a new measurement.
 const BEFORE: u64 = 3;
 
 /// One encoding.
@@ -24,19 +24,19 @@ const BEFORE: u64 = 3;
 struct Layer {
     pixels: Option<u64>,
     heard: Option<Instant>,
-    /// In this measurement, and when it began.
+    /// Bytes in the current measurement.
     bytes: u64,
     since: Option<Instant>,
     bps: Option<u64>,
     is_silent: bool,
 }
 
-/// Where a frame belongs.
+/// The stream that a frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// 0 is the best encoding.
     pub(super) rank: usize,
-    /// Whether some encodings have another rank with this frame.
+    /// Whether this frame changed the ranks of encodings.
     pub(super) moved: bool,
 }
 
@@ -44,20 +44,20 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     all: [Layer; LAYERS],
-    /// The number of the encoding of each rank.
+    /// The encoding of each rank.
     ranks: Vec<usize>,
     measured: Option<Instant>,
 }
 
 impl Layers {
-    /// Takes a frame of an encoding. `None` before its first key frame.
+    /// Handles a frame of an encoding. Returns `None` before its first key frame.
     pub(super) fn handle_frame(&mut self, number: usize, frame: &Frame, now: Instant) -> Option<Place> {
         let layer = self.all.get_mut(number)?;
         (layer.heard, layer.is_silent) = (Some(now), false);
         if layer.since.is_some() {
             layer.bytes += frame.data.len() as u64;
         } else {
-            // This one is of the time before.
+            // This frame belongs to the time before the measurement.
             layer.since = Some(now);
         }
         let mut moved = false;
@@ -71,27 +71,27 @@ impl Layers {
         Some(Place { rank, moved })
     }
 
-    /// Ranks the encodings anew. Returns whether that is another order.
+    /// Updates the ranks. Returns whether they changed.
     fn rank(&mut self) -> bool {
         let known = |number: &usize| self.all[*number].pixels.is_some();
         let mut ranks: Vec<usize> = (0..LAYERS).filter(known).collect();
-        // Of equal ones, the first that was offered is preferred.
+        // Of equal ones, the first in the offer is preferred.
         ranks.sort_by_key(|number| std::cmp::Reverse(self.all[*number].pixels));
         let before = std::mem::replace(&mut self.ranks, ranks);
         before != self.ranks
     }
 
-    /// The number of the encoding of a rank.
+    /// Returns the encoding of a rank.
     pub(super) fn number(&self, rank: usize) -> Option<usize> {
         self.ranks.get(rank).copied()
     }
 
-    /// Whether there are several.
+    /// Whether there are several encodings.
     pub(super) fn are_several(&self) -> bool {
         self.ranks.len() > 1
     }
 
-    /// Measures. Returns whether something may have changed.
+    /// Updates the measurements. Returns whether something may have changed.
     pub(super) fn measure(&mut self, now: Instant) -> bool {
         let passed = |at: Instant| now.saturating_duration_since(at);
         if passed(*self.measured.get_or_insert(now)) < MEASURED {
@@ -103,7 +103,7 @@ impl Layers {
             if layer.is_silent {
                 (layer.bytes, layer.since, layer.bps) = (0, None, None);
             }
-            // One that began in the middle is measured the next time.
+            // An encoding that started in the middle is measured the next time.
             let Some(took) = layer.since.map(passed).filter(|took| *took >= MEASURED / 2) else { continue };
             let bits = std::mem::take(&mut layer.bytes) * 8;
             let bps = bits * 1000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -113,7 +113,7 @@ impl Layers {
         true
     }
 
-    /// The bitrate of each rank: what it is asked for where it is the only one, or not measured yet.
+    /// Returns the bitrate of each rank: the requested one if it is the only rank, or not measured yet.
     pub(super) fn rates(&self) -> [Rate; LAYERS] {
         std::array::from_fn(|rank| {
             let layer = self.number(rank).map(|number| self.all[number]);
@@ -127,11 +127,11 @@ impl Layers {
     }
 }
 
-/// The size of a key frame, in pixels.
+/// Returns the size of a key frame in pixels.
 fn pixels(frame: &Frame) -> Option<u64> {
     let (width, height) = match frame.codec {
         Codec::H264 => Sps::find(&frame.data).map(|sps| (sps.width, sps.height))?,
-        // RFC 6386, 9.1: 14 bits each, behind the tag and a start code.
+        // RFC 6386, 9.1: 14 bits each, after the tag and a start code.
         _ => {
             let &[_, _, _, 0x9d, 0x01, 0x2a, w, wide, h, high] = frame.data.first_chunk()? else {
                 return None;
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::media::VIDEO_VP8_LAYERS;
 
-    /// A frame of VP8 of a width, and half that height.
+    /// Returns a VP8 frame of this width and half that height.
     fn frame(width: u16, key: bool, bytes: usize) -> Frame {
         let [w, wide] = width.to_le_bytes();
         let [h, high] = (width / 2).to_le_bytes();
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(take(2, 1280, true), Some((0, true)));
         assert_eq!(take(1, 640, false), Some((1, false)));
         assert_eq!(take(0, 320, false), Some((2, false)));
-        // All become smaller, one after the other.
+        // All encodings become smaller, one after the other.
         assert_eq!(take(2, 480, true), Some((1, true)));
         assert_eq!(take(1, 240, true), Some((2, true)));
         assert_eq!(take(0, 120, true), Some((2, true)));
@@ -217,7 +217,7 @@ mod tests {
         let [best, small, _] = layers.rates();
         assert_eq!(best, Rate::Silent);
         assert!(matches!(small, Rate::Measured(bps) if bps.abs_diff(800_000) < 10_000), "{small:?}");
-        // It is back, at the bitrate that it has now.
+        // It is back, at its current bitrate.
         for n in 350..450 {
             layers.handle_frame(0, &frame(640, false, 2500), at(n * 10));
         }

@@ -150,7 +150,7 @@ impl CameraCore {
         None
     }
 
-    /// What the bitrates of the publisher's encodings are now, for demand.
+    /// Passes the bitrates of the publisher's encodings to demand, if they changed.
     fn note_rates(&mut self, now: Instant) {
         let Some(publishers) = &mut self.publishers else { return };
         let rates = publishers.layers.rates();
@@ -228,7 +228,7 @@ impl CameraCore {
 
     fn request_published_key_frame(&mut self, rank: usize, now: Instant) {
         let Some(Publishers { current: Some(call), video, layers, .. }) = &self.publishers else { return };
-        // Before its first one, the only encoding is that of the best rank.
+        // Before its first key frame, the only encoding has the best rank.
         let number = layers.number(rank).or((rank == 0).then_some(0));
         if let Some(number) = number {
             self.calling.request_key_frame(*call, video[number], now);

@@ -61,7 +61,7 @@ impl Shares {
 
 #[cfg(all(test, feature = "relay"))]
 impl CameraCore {
-    /// The stream that a viewer gets.
+    /// Returns the stream that a viewer gets.
     pub(in crate::camera) fn served(&self, call: CallId) -> Option<StreamId> {
         self.shares.served.get(&call)?.share.stream()
     }
