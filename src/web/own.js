@@ -164,7 +164,7 @@ export class Own extends Emitter {
     track.addEventListener('ended', () => {
       if (this.#camera === track) this.#camera = null;
       if (this.#of(track.kind) !== track) return;
-      this.emit('said', track.kind === 'audio' ? 'Your microphone is gone. Choose another under Devices.' : 'Your camera is gone.');
+      this.emit('said', track.kind === 'audio' ? 'Your microphone was disconnected. Choose another under Devices.' : 'Your camera was disconnected.');
       this.#put(track.kind, null);
     });
   }

@@ -18,7 +18,7 @@ const NODE = 'camera:talk';
 const KEEP = 30000;
 
 /** Why this page has no microphone, and what the camera's owner can do about it. */
-export const INSECURE = 'Browsers give the microphone to pages from https or localhost only. The owner of the camera can start it with --ssl-enabled.';
+export const INSECURE = 'Browsers only allow microphone access on pages from https or localhost. The owner of the camera can start it with --ssl-enabled.';
 
 /** @type {Record<string, string>} the errors of getUserMedia, for people */
 const BLOCKED = {
@@ -164,7 +164,7 @@ export class TalkBack extends Emitter {
     }
     this.#microphone.addEventListener('ended', () => {
       if (this.state === 'quiet') return;
-      this.emit('said', 'Your microphone is gone.');
+      this.emit('said', 'Your microphone was disconnected.');
       this.stop();
     });
     return true;

@@ -159,12 +159,12 @@ test('a device that is unplugged is told, and nothing is sent of it', async () =
   await w.own.take();
   w.own.microphone.end();
   assert.deepEqual([w.sent, w.own.muted], [['audio none'], true]);
-  assert.match(w.said.join(), /microphone is gone/);
+  assert.match(w.said.join(), /microphone was disconnected/);
   await w.own.use('audio', 'mic2');
   assert.deepEqual([w.own.muted, w.sent.at(-1)], [false, 'audio mic2'], 'another one speaks at once');
   w.own.picture.end();
   assert.equal(w.own.picture, null);
-  assert.match(w.said.join(), /camera is gone/);
+  assert.match(w.said.join(), /camera was disconnected/);
 });
 
 test('a chosen device is asked for in later calls too, while it is there', async () => {

@@ -143,5 +143,5 @@ test('a microphone that is unplugged ends the talk', async () => {
   w.tracks[0].readyState = 'ended';
   w.tracks[0].dispatchEvent(new Event('ended'));
   assert.equal(w.talkback.state, 'quiet');
-  assert.deepEqual(w.said, ['Your microphone is gone.']);
+  assert.deepEqual(w.said, ['Your microphone was disconnected.']);
 });
