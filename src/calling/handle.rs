@@ -276,7 +276,7 @@ impl Calling {
         self.shared.set_streams(&streams);
         let before = current.replace(feeder);
         drop(current);
-        // Not under the lock: it may own a handle of ours.
+        // Outside the lock: the source may own a clone of this handle.
         before.into_iter().for_each(|before| before.stop());
         self.shared.changed.notify();
     }
@@ -286,7 +286,7 @@ impl Calling {
     /// It must not block.
     pub fn on_source(&self, listener: impl Fn(SourceStatus) + Send + Sync + 'static) {
         let before = lock(&self.shared.source_listener).replace(Arc::new(listener));
-        // Not under the lock: it may own a handle of ours.
+        // Outside the lock: the listener may own a clone of this handle.
         drop(before);
     }
 

@@ -289,7 +289,7 @@ impl Shared {
         lines.into_values().for_each(|line| line.end(EndReason::Shutdown.into()));
         // Ends the stream of incoming calls, and stops the source.
         let (incoming, feeder) = (lock(&self.incoming).take(), lock(&self.feeder).take());
-        // It may own a handle of ours.
+        // The listener may own a handle.
         drop(lock(&self.source_listener).take());
         incoming.into_iter().for_each(|incoming| _ = incoming.close());
         feeder.into_iter().for_each(|feeder| feeder.stop());
