@@ -259,7 +259,7 @@ pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Bo
     for candidate in local_candidates(config) {
         let Some(added) = rtc.add_local_candidate(candidate) else { continue };
         let line = added.to_sdp_string();
-        // Its ICE name says whose generation it is, and outlives none.
+        // Without the ufrag, which is outdated after an ICE restart.
         lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
     }
     (Box::new(rtc), lines)

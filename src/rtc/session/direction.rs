@@ -1,4 +1,4 @@
-//! Who sends in a media section (RFC 3264, 5.1 and 6.1; RFC 8829, 5.3.1).
+//! The direction of a media section (RFC 3264, 5.1 and 6.1; RFC 8829, 5.3.1).
 
 /// A direction from the point of view of the description's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
