@@ -60,7 +60,7 @@ const LIMITED: f64 = 0.8;
 const STANDING: i64 = 30_000;
 const STANDING_TIME: i64 = 300_000;
 /// Less than this part of what is sent arrives if a queue is full.
-const ARRIVES: f64 = 0.9;
+const ARRIVES: f64 = 0.85;
 /// How long a probe makes other packets wait, in µs: except for the first two, it is at most 1.5 times the path's rate.
 const PROBE: i64 = 30_000;
 /// The path is slower than the rate if less than this part of it passes, and packets wait this long, in µs.
@@ -93,6 +93,11 @@ impl View {
     /// What the path carries while it is overloaded.
     fn passes(&self) -> Option<f64> {
         self.busy.or(self.acked)
+    }
+
+    /// Whether what is sent arrives. A full queue is as long all the time as a longer route, but drops what does not pass.
+    fn arrives(&self) -> bool {
+        self.acked.zip(self.sent).is_some_and(|(acked, sent)| acked >= sent * ARRIVES)
     }
 
     /// The part of our share at which the queue drains in time. The whole path carries `times` our share, since the
@@ -214,7 +219,7 @@ impl Control {
 
     /// Whether packets wait as long as before although less is sent than passed, since the encoder follows.
     fn is_no_queue(&mut self, view: &View, since: i64, left: f64) -> bool {
-        if view.latest < since + MIN_DRAINING {
+        if view.latest < since + MIN_DRAINING || !view.arrives() {
             self.still.begin();
             return false;
         }
@@ -248,8 +253,7 @@ impl Control {
             return false;
         }
         let since = *self.standing.get_or_insert(now);
-        // A full queue is as long all the time, too, but drops what does not pass.
-        let arrives = view.acked.zip(view.sent).is_some_and(|(acked, sent)| acked >= sent * ARRIVES);
+        let arrives = view.arrives();
         let drain = if arrives { 1.0 - LIMITED } else { 0.0 };
         if self.still.add(view.latest, view.standing, view.jitter, drain) {
             return true;

@@ -109,3 +109,19 @@ fn a_longer_route_costs_no_rate_for_long() {
         assert!(soon > 0.93 && later > 0.93, "{soon}, then {later}");
     }
 }
+
+#[test]
+fn a_queue_that_others_keep_full_is_not_taken_for_a_longer_route() {
+    for (taken, queue) in [(1.1e6, 220_000), (1.4e6, 190_000), (1.4e6, 100_000)] {
+        for seed in 1..=5 {
+            // At first others send more than the path carries, so it drops the rest and every packet waits as long.
+            let cross = vec![Cross { from: 0, to: BACK, rate: taken, on: S, off: 0 }];
+            let path = Path { queue, cross, ..Path::new(0.8e6).step(10 * S, 4e6) };
+            let run = run(Setup { seed, ..Setup::new(path, Video::new(20e6)) }, 30 * S);
+            let part = run.mean(18 * S, 30 * S) / (4e6 - taken);
+            let first = run.mean(3 * S, 10 * S) / 0.8e6;
+            println!("{taken} taken, {queue}: {first:.2}, then {part:.2}");
+            assert!((0.85..1.1).contains(&part), "{part} of what others leave");
+        }
+    }
+}
