@@ -305,6 +305,11 @@ impl DtlsInstance for Instance {
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
         match self.phase {
             Phase::Handshake => Ok(0),
+            #[cfg(test)]
+            Phase::Established if !self.closed && self.is_active() && sctp::garbles() => {
+                let garbled = sctp::garble(data);
+                self.stream.ssl_write(&garbled).map(|_| data.len()).map_err(|e| self.fail(&e))
+            }
             Phase::Established if !self.closed => self.stream.ssl_write(data).map_err(|e| self.fail(&e)),
             _ => Err(DtlsImplError::ConnectionClosed),
         }

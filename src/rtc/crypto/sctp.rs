@@ -124,6 +124,31 @@ pub(crate) fn take() -> Found {
 }
 
 #[cfg(test)]
+type Garbler = Box<dyn FnMut(&[u8]) -> Vec<u8>>;
+
+#[cfg(test)]
+thread_local! {
+    static GARBLER: std::cell::RefCell<Option<Garbler>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A test has the DTLS clients of this thread send something else than SCTP wants.
+#[cfg(test)]
+pub(crate) fn set_garbler(garbler: Option<Garbler>) {
+    GARBLER.set(garbler);
+}
+
+#[cfg(test)]
+pub(super) fn garbles() -> bool {
+    GARBLER.with_borrow(Option::is_some)
+}
+
+#[cfg(test)]
+pub(super) fn garble(packet: &[u8]) -> Vec<u8> {
+    GARBLER
+        .with_borrow_mut(|garbler| garbler.as_mut().map_or_else(|| packet.to_vec(), |garble| garble(packet)))
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

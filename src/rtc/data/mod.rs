@@ -14,7 +14,8 @@
 //!
 //! SCTP is str0m's. `crypto/sctp` checks each packet before, and a peer that keeps breaking the limits loses its session.
 //!
-//! Out of scope: interleaving of large messages (RFC 8260), and messages over 64 KiB to the other side.
+//! Out of scope: interleaving of large messages (RFC 8260), messages over 64 KiB to the other side, and empty ones (str0m
+//! would send nothing, and skip a number).
 
 pub(super) mod table;
 
@@ -71,6 +72,13 @@ impl ChannelOptions {
     }
 }
 
+impl From<&str> for ChannelOptions {
+    /// An ordered, reliable channel with this label.
+    fn from(label: &str) -> ChannelOptions {
+        ChannelOptions::new(label)
+    }
+}
+
 /// A message of a data channel.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ChannelMessage {
@@ -87,6 +95,18 @@ impl ChannelMessage {
             ChannelMessage::Text(text) => text.as_bytes(),
             ChannelMessage::Binary(bytes) => bytes,
         }
+    }
+}
+
+impl From<&str> for ChannelMessage {
+    fn from(text: &str) -> ChannelMessage {
+        ChannelMessage::Text(text.to_owned())
+    }
+}
+
+impl From<&[u8]> for ChannelMessage {
+    fn from(bytes: &[u8]) -> ChannelMessage {
+        ChannelMessage::Binary(bytes.to_vec())
     }
 }
 
@@ -119,6 +139,8 @@ pub enum ChannelError {
     Closed,
     /// The other side has not confirmed the channel yet: wait for [`Event::ChannelOpen`](super::Event::ChannelOpen).
     NotOpen,
+    /// The message is empty; one of no bytes can be received, and not be sent.
+    Empty,
     /// The message is too large for one of the two sides.
     TooLarge {
         /// The limit, in bytes.
@@ -139,6 +161,7 @@ impl ChannelError {
             ChannelError::LongLabel => "long-label",
             ChannelError::Closed => "closed",
             ChannelError::NotOpen => "not-open",
+            ChannelError::Empty => "empty",
             ChannelError::TooLarge { .. } => "too-large",
             ChannelError::Full => "full",
         }
@@ -156,6 +179,7 @@ impl fmt::Display for ChannelError {
             }
             ChannelError::Closed => f.write_str("the channel is closed"),
             ChannelError::NotOpen => f.write_str("the channel is not open yet"),
+            ChannelError::Empty => f.write_str("an empty message cannot be sent"),
             ChannelError::TooLarge { limit } => write!(f, "the message exceeds {limit} bytes"),
             ChannelError::Full => f.write_str("the send queue is full"),
         }

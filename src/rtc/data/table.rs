@@ -124,6 +124,9 @@ impl<K: Copy + PartialEq> Table<K> {
             Phase::Closing => return Err(ChannelError::Closed),
             Phase::Open => {}
         }
+        if len == 0 {
+            return Err(ChannelError::Empty);
+        }
         if len > limit {
             return Err(ChannelError::TooLarge { limit });
         }
@@ -259,6 +262,7 @@ mod tests {
         assert_eq!(t.unblock(51), []);
         assert_eq!(t.unblock(50), [id]);
         assert_eq!((t.unblock(0), t.is_blocked()), (vec![], false));
+        assert_eq!(t.check_send(id, 0, 0), Err(ChannelError::Empty));
         assert_eq!(t.check_send(id, 70_000, 0), Err(ChannelError::TooLarge { limit: MAX_SENT }));
         t.set_their_limit(Some(10));
         assert_eq!(t.check_send(id, 11, 0), Err(ChannelError::TooLarge { limit: 10 }));

@@ -232,11 +232,14 @@ impl Session {
         keys.into_iter().map(|key| self.rtc.channel(key).map_or(0, |mut it| it.buffered_amount())).sum()
     }
 
-    /// Makes str0m process earlier calls.
+    /// Makes str0m process earlier calls. If a datagram is waiting, that happens when it is processed.
     fn drive(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
-        self.handle_stack(str0m::Input::Timeout(self.time));
-        self.advance(now, sink);
+        self.rtc_deadline = self.time;
+        if !self.has_datagram() {
+            self.handle_stack(str0m::Input::Timeout(self.time));
+            self.advance(now, sink);
+        }
     }
 }
 

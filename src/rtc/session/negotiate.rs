@@ -147,7 +147,8 @@ impl Plan {
     ) -> Result<Plan, Refusal> {
         let takes_data = supply.data() != Data::Declined && remote.sections.iter().any(is_data);
         if before.is_none() && supply.has_no_media() && !takes_data {
-            return Err(Refusal::NothingToSend);
+            let is_for_data = remote.sections.iter().all(|s| s.rejected || s.kind == Kind::Data);
+            return Err(if is_for_data { Refusal::NothingTaken } else { Refusal::NothingToSend });
         }
         let mut plan = Plan {
             fates: vec![Fate::Decline(None); remote.sections.len()],
@@ -180,7 +181,7 @@ impl Plan {
         }
         // A viewer may stop everything later, but a new call for nothing is a mistake.
         if before.is_none() && plan.is_for_nothing(remote) {
-            let receives = remote.sections.iter().any(|s| s.direction.receives());
+            let receives = remote.sections.iter().any(|s| s.kind != Kind::Data && s.direction.receives());
             let sends = remote.sections.iter().any(|s| s.reachable && s.direction.sends());
             return Err(if sends && !receives { Refusal::NothingTaken } else { Refusal::NothingWanted });
         }

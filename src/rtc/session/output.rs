@@ -36,6 +36,11 @@ impl Session {
         }
     }
 
+    /// Whether a datagram of str0m's waits for the socket.
+    pub(super) fn has_datagram(&self) -> bool {
+        self.ready.is_some()
+    }
+
     /// Whether it accepts no datagram until one of its own was sent.
     pub(in crate::rtc) fn is_clogged(&self) -> bool {
         self.unanswered >= MAX_UNANSWERED

@@ -6,6 +6,8 @@ mod description;
 mod ending;
 mod full_socket;
 mod hostile;
+#[cfg(feature = "recv")]
+mod hostile_channels;
 mod ice_restarts;
 mod moves;
 mod numbers;

@@ -52,6 +52,8 @@ pub(super) struct Pair {
     /// How long they take.
     pub(super) latency: Duration,
     chance: u64,
+    /// What becomes of an answer on its way.
+    pub(super) doctor: fn(String) -> String,
     pub(super) pictures: u64,
     /// The bytes of a picture.
     pub(super) size: usize,
@@ -118,6 +120,7 @@ impl Pair {
             late: 0,
             latency: ms(15),
             chance: 1,
+            doctor: |sdp| sdp,
             pictures: 0,
             size: 3000,
         }
@@ -139,7 +142,7 @@ impl Pair {
         let [a, b] = &mut self.peers;
         let offer = a.fanout.offer(CALL, now)?;
         let answer = b.fanout.accept(CALL, &offer.sdp, now)?;
-        a.fanout.answer(CALL, &answer.sdp, now)?;
+        a.fanout.answer(CALL, &(self.doctor)(answer.sdp), now)?;
         Ok(())
     }
 
