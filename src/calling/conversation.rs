@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
+use super::channel::{Channel, Channels};
 use super::line::Line;
+use super::messages::Messages;
 use super::shared::Shared;
 use super::wish::Wish;
 use crate::call::body::{End, EndReason};
@@ -16,7 +18,7 @@ use crate::media::sink::FrameEvent;
 use crate::media::{Kind, StreamId};
 use crate::net::lock;
 use crate::proto::Address;
-use crate::rtc::{Directions, SessionStats};
+use crate::rtc::{ChannelError, ChannelOptions, Directions, SessionStats};
 
 /// A call that we made or accepted. It is a bounded stream of the peer's encoded frames and ends with the call; then
 /// [`end`](Self::end) returns the reason. We send the source of [`Calling`](super::Calling). Dropping it hangs up.
@@ -88,6 +90,30 @@ impl Conversation {
     /// Resumes sending a muted kind, if the call sends it at all.
     pub fn unmute(&self, kind: Kind) {
         self.change(|wish| wish.mute(kind, false));
+    }
+
+    /// Opens a data channel, beside media or in a call without any. It can be used once it is
+    /// [open](Channel::opened).
+    ///
+    /// # Errors
+    ///
+    /// Both sides have not agreed on data channels ([`Call::channels`](super::Call::channels),
+    /// [`IncomingCall::with_channels`](super::IncomingCall::with_channels)), or not yet: wait for
+    /// [`connected`](Self::connected). The label is too long, 16 channels exist, or the call has ended.
+    pub fn open_channel(&self, options: impl Into<ChannelOptions>) -> Result<Channel, ChannelError> {
+        self.shared.open_channel(self.call, &self.line, options.into())
+    }
+
+    /// The data channels that the peer opens from now on, which are closed at once without it. There is one such stream:
+    /// an earlier one ends. Up to 16 wait in it.
+    pub fn channels(&self) -> Channels {
+        self.shared.channels(self.call, &self.line)
+    }
+
+    /// Messages of Symple to and from the peer, by a channel of the call instead of the server. Take it before the call is
+    /// connected to miss none. Only in calls with data channels.
+    pub fn messages(&self) -> Messages {
+        Messages::new(&self.shared, self.call, &self.line)
     }
 
     fn change(&self, change: impl FnOnce(&mut Wish)) {

@@ -95,11 +95,12 @@ impl Core {
         wire_id: &str,
         data: &str,
         at_once: bool,
-        directions: rtc::Directions,
+        wanted: super::wish::Wanted,
         now: Instant,
     ) -> Result<CallId, CallError> {
         let session = self.new_session();
-        self.fanout.set_directions(session, directions);
+        self.fanout.set_directions(session, wanted.directions);
+        self.fanout.set_channels(session, wanted.channels);
         self.begin(to, wire_id, data, at_once, session, now)
     }
 
@@ -371,9 +372,17 @@ impl Core {
                     _ => self.calls.media_failed(id, end, now),
                 };
             }
-            #[allow(unreachable_patterns, reason = "the enum grows")]
+            #[cfg(feature = "calls")]
+            other => self.channel_event(other),
+            // Without them, no session has channels.
+            #[cfg(not(feature = "calls"))]
             _ => {}
         }
+    }
+
+    #[cfg(feature = "calls")]
+    pub(super) fn call_of(&self, session: SessionId) -> Option<CallId> {
+        self.sessions.get(&session).copied()
     }
 
     /// Answers the next offer in the queue.

@@ -56,6 +56,8 @@ pub struct Call {
     pub send: BTreeSet<Kind>,
     /// The kinds to receive.
     pub receive: BTreeSet<Kind>,
+    /// Whether the call has [data channels](Conversation::open_channel). Default: no.
+    pub channels: bool,
     /// A JSON object that the callee sees before it answers. Default: `{}`.
     pub data: String,
 }
@@ -65,12 +67,17 @@ impl Call {
     pub fn new(send: impl IntoIterator<Item = Kind>, receive: impl IntoIterator<Item = Kind>) -> Call {
         Call { send: send.into_iter().collect(), receive: receive.into_iter().collect(), ..Call::default() }
     }
+
+    /// The same, with [data channels](Conversation::open_channel).
+    pub fn with_channels(self) -> Call {
+        Call { channels: true, ..self }
+    }
 }
 
 impl Default for Call {
     /// Creates a call that sends and receives nothing, with empty data.
     fn default() -> Call {
-        Call { send: BTreeSet::new(), receive: BTreeSet::new(), data: "{}".into() }
+        Call { send: BTreeSet::new(), receive: BTreeSet::new(), channels: false, data: "{}".into() }
     }
 }
 
@@ -178,6 +185,7 @@ impl Calling {
             max_bitrate: bitrates.enough(),
             // Low delay for conversations: each audio frame is sent immediately.
             audio_packet: Duration::ZERO,
+            channels: Some(rtc::ChannelLimits::default()),
             ..rtc::Config::default()
         };
         let core = CoreConfig {
@@ -227,7 +235,7 @@ impl Calling {
         let all = self.shared.client.roster();
         let callee = all.iter().find(|peer| peer.address().as_str() == to);
         let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
-        let wish = Wish::new(rtc::Directions::new(call.send, call.receive));
+        let wish = Wish::new(rtc::Directions::new(call.send, call.receive)).with_channels(call.channels);
         let (call, line) = self.shared.call(to, wish, &call.data, at_once)?;
         Ok(Conversation::new(&self.shared, call, line))
     }

@@ -9,6 +9,7 @@ use futures_lite::Stream;
 
 use super::conversation::Conversation;
 use super::shared::{Shared, Waiting};
+use super::wish::Wish;
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
 use crate::net::channel::Receiver;
@@ -58,13 +59,14 @@ pub struct IncomingCall {
     call: CallId,
     peer: Address,
     data: String,
+    channels: bool,
     decided: bool,
 }
 
 impl IncomingCall {
     fn new(shared: &Arc<Shared>, waiting: Waiting) -> IncomingCall {
         let Waiting { call, peer, data } = waiting;
-        IncomingCall { shared: shared.clone(), call, peer, data, decided: false }
+        IncomingCall { shared: shared.clone(), call, peer, data, channels: false, decided: false }
     }
 
     /// Returns the ID of the call.
@@ -82,6 +84,12 @@ impl IncomingCall {
         &self.data
     }
 
+    /// Grants data channels, too, if the caller offers them.
+    pub fn with_channels(mut self) -> IncomingCall {
+        self.channels = true;
+        self
+    }
+
     /// Accepts the call. `grant` limits what the caller's offer may send and receive.
     ///
     /// # Errors
@@ -89,7 +97,7 @@ impl IncomingCall {
     /// If the call has ended: the caller hung up, or waited too long.
     pub fn accept(mut self, grant: Directions) -> Result<Conversation, CallError> {
         self.decided = true;
-        let (call, line) = self.shared.accept(self.call, grant)?;
+        let (call, line) = self.shared.accept(self.call, Wish::new(grant).with_channels(self.channels))?;
         Ok(Conversation::new(&self.shared, call, line))
     }
 

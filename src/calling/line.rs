@@ -1,8 +1,9 @@
 //! Shared by the task and the handle of one call: its frames, its wanted directions, and how it ended.
 
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use super::channel_queues::ChannelQueues;
 use super::wish::Wish;
 use crate::call::body::End;
 use crate::media::Frame;
@@ -17,8 +18,11 @@ const QUEUE: usize = 100;
 
 /// One call.
 pub(super) struct Line {
+    /// We made the call.
+    pub is_caller: bool,
     outbox: Arc<FrameOutbox>,
     pub wish: Mutex<Wish>,
+    channels: Mutex<ChannelQueues>,
     end: Mutex<Option<End>>,
     /// Closed when media is connected, or when the call has ended before that.
     connecting: Sender<()>,
@@ -26,11 +30,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(wish: Wish) -> Line {
+    pub(super) fn new(wish: Wish, is_caller: bool) -> Line {
         let (connecting, connected) = bounded(1);
         Line {
+            is_caller,
             outbox: FrameOutbox::new(QUEUE),
             wish: Mutex::new(wish),
+            channels: Mutex::default(),
             end: Mutex::new(None),
             connecting,
             connected,
@@ -59,7 +65,19 @@ impl Line {
     pub(super) fn end(&self, end: End) {
         lock(&self.end).get_or_insert(end);
         self.outbox.end();
+        self.channels(ChannelQueues::end);
         self.connect();
+    }
+
+    /// Does something with its data channels.
+    pub(super) fn channels<R>(&self, act: impl FnOnce(&mut ChannelQueues) -> R) -> R {
+        let mut channels = lock(&self.channels);
+        let result = act(&mut channels);
+        let woken = channels.woken();
+        drop(channels);
+        // Not under the lock: a waker may own a channel.
+        woken.into_iter().for_each(Waker::wake);
+        result
     }
 
     /// Returns why the call ended, if it has ended.

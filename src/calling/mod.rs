@@ -30,6 +30,8 @@
 //! | `seat` | what `core` and `admission` know about a call |
 //! | `handle`, `conversation`, `incoming`, `play` | the handles for applications |
 //! | `wish` | the wanted directions of a call |
+//! | `data`, `channels`, `channel_queues`, `channel` | data channels: in the core, in the task, their received messages, their handles |
+//! | `messages`, `answers` | Symple messages over a data channel, and their receipts and replies |
 //! | `feeding` | controls the source for all calls |
 //! | `shared`, `driver`, `line`, `feeder` | the task that connects client, UDP port, source and core, and its queues |
 //!
@@ -37,8 +39,18 @@
 
 mod admission;
 #[cfg(feature = "calls")]
+mod answers;
+#[cfg(feature = "calls")]
+mod channel;
+#[cfg(feature = "calls")]
+mod channel_queues;
+#[cfg(feature = "calls")]
+mod channels;
+#[cfg(feature = "calls")]
 mod conversation;
 mod core;
+#[cfg(feature = "calls")]
+mod data;
 #[cfg(feature = "calls")]
 mod driver;
 #[cfg(feature = "calls")]
@@ -51,6 +63,8 @@ mod handle;
 mod incoming;
 #[cfg(feature = "calls")]
 mod line;
+#[cfg(feature = "calls")]
+mod messages;
 mod offers;
 #[cfg(feature = "calls")]
 mod own_offers;
@@ -73,6 +87,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 #[cfg(feature = "calls")]
+pub use self::channel::{Channel, Channels};
+#[cfg(feature = "calls")]
 pub use self::conversation::Conversation;
 #[cfg(feature = "camera")]
 pub(crate) use self::core::Core;
@@ -80,6 +96,8 @@ pub(crate) use self::core::Core;
 pub use self::handle::{Call, Calling, Config};
 #[cfg(feature = "calls")]
 pub use self::incoming::{Incoming, IncomingCall};
+#[cfg(feature = "calls")]
+pub use self::messages::Messages;
 #[cfg(feature = "camera")]
 pub(crate) use self::seat::ANSWERS;
 pub use self::seat::AnswerPolicy;
@@ -97,6 +115,8 @@ use crate::proto::Address;
 #[cfg(feature = "camera")]
 use crate::rtc::ShardId;
 use crate::rtc::{self, Path};
+#[cfg(feature = "calls")]
+use crate::rtc::{ChannelId, ChannelMessage};
 
 /// The configuration.
 pub(crate) struct CoreConfig {
@@ -170,6 +190,23 @@ pub(crate) enum Event {
     /// The other side sent a frame.
     #[cfg(feature = "recv")]
     Frame { call: CallId, frame: Frame },
+    /// Something happened to its data channels.
+    #[cfg(feature = "calls")]
+    Channel { call: CallId, event: ChannelEvent },
+}
+
+/// An event of a data channel.
+#[cfg(feature = "calls")]
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ChannelEvent {
+    /// It is open, and was opened by us or the other side.
+    Open { channel: ChannelId, label: String, protocol: String, ours: bool },
+    /// A message came.
+    Message { channel: ChannelId, message: ChannelMessage },
+    /// There is room to send, after a message did not fit.
+    Writable { channel: ChannelId },
+    /// The other side closed it, or its transport ended.
+    Closed { channel: ChannelId },
 }
 
 /// The origin of a peer.

@@ -115,9 +115,14 @@ impl Shared {
             Event::Incoming { call, peer, data } => self.incoming(call, peer, data),
             Event::Joined { call } => {
                 let line = lock(&self.lines).get(&call).cloned();
-                line.into_iter().for_each(|line| line.connect());
+                let Some(line) = line else { return };
+                line.connect();
+                if line.is_caller && lock(&line.wish).has_channels() {
+                    self.open_messages(call, &line);
+                }
             }
             Event::Frame { call, frame } => self.frame(call, &frame),
+            Event::Channel { call, event } => self.channel_event(call, event),
             Event::Left { call, end, .. } | Event::Failed { call, end, .. } => {
                 let line = lock(&self.lines).remove(&call);
                 line.into_iter().for_each(|line| line.end(end.clone()));
@@ -152,18 +157,18 @@ impl Shared {
         data: &str,
         at_once: bool,
     ) -> Result<(CallId, Arc<Line>), CallError> {
-        let directions = wish.directions();
-        self.before_sending(&directions);
-        self.begin(wish, |core| core.call(to, &random_id(), data, at_once, directions, time::now()))
+        let wanted = wish.wanted();
+        self.before_sending(&wanted.directions);
+        self.begin(wish, true, |core| core.call(to, &random_id(), data, at_once, wanted, time::now()))
     }
 
     /// Accepts a call.
-    pub(super) fn accept(&self, call: CallId, grant: Directions) -> Result<(CallId, Arc<Line>), CallError> {
-        let wish = Wish::new(grant);
-        let directions = wish.directions();
-        self.before_sending(&directions);
-        self.begin(wish, |core| {
-            core.set_directions(call, directions, time::now());
+    pub(super) fn accept(&self, call: CallId, wish: Wish) -> Result<(CallId, Arc<Line>), CallError> {
+        let wanted = wish.wanted();
+        self.before_sending(&wanted.directions);
+        self.begin(wish, false, |core| {
+            core.set_channels(call, wanted.channels);
+            core.set_directions(call, wanted.directions, time::now());
             core.accept(call, time::now()).map(|()| call)
         })
     }
@@ -171,6 +176,7 @@ impl Shared {
     fn begin(
         &self,
         wish: Wish,
+        is_caller: bool,
         begin: impl FnOnce(&mut Core) -> Result<CallId, CallError>,
     ) -> Result<(CallId, Arc<Line>), CallError> {
         // Holding the lock delays the end of the call until there is a line to report it to.
@@ -179,7 +185,7 @@ impl Shared {
             return Err(CallError::Offline);
         }
         let call = begin(&mut lock(&self.core))?;
-        let line = Arc::new(Line::new(wish));
+        let line = Arc::new(Line::new(wish, is_caller));
         lines.insert(call, line.clone());
         drop(lines);
         self.changed.notify();

@@ -10,11 +10,29 @@ pub(super) struct Wish {
     directions: Directions,
     muted: BTreeSet<Kind>,
     held: bool,
+    channels: bool,
+}
+
+/// What a call begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub directions: Directions,
+    /// Whether it has data channels.
+    pub channels: bool,
 }
 
 impl Wish {
     pub(super) fn new(directions: Directions) -> Wish {
-        Wish { directions, muted: BTreeSet::new(), held: false }
+        Wish { directions, muted: BTreeSet::new(), held: false, channels: false }
+    }
+
+    /// The same, with data channels or without.
+    pub(super) fn with_channels(self, channels: bool) -> Wish {
+        Wish { channels, ..self }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { directions: self.directions(), channels: self.channels }
     }
 
     /// Returns the directions to negotiate now.
@@ -27,9 +45,13 @@ impl Wish {
         Directions { send, ..self.directions.clone() }
     }
 
-    /// Whether the call also receives, when it is not on hold.
+    /// Whether the call does more than send, when it is not on hold.
     pub(super) fn receives(&self) -> bool {
-        !self.directions.receive.is_empty()
+        self.channels || !self.directions.receive.is_empty()
+    }
+
+    pub(super) fn has_channels(&self) -> bool {
+        self.channels
     }
 
     pub(super) fn set(&mut self, directions: Directions) {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::world::{NAMES, Network, World, both, expected, ms};
 use crate::call::body::EndReason;
-use crate::calling::{Event, Input};
+use crate::calling::{ChannelEvent, Event, Input};
 use crate::media::Codec;
 use crate::media::Kind::{self, Audio, Video};
-use crate::rtc::{Directions, Received};
+use crate::rtc::{ChannelMessage, ChannelOptions, Directions, Received};
 
 #[test]
 fn each_direction_and_both() {
@@ -198,4 +198,36 @@ fn a_peer_that_vanishes_ends_the_call() {
     world.peers[1].core.handle_input(Input::PeerGone { address: NAMES[0] }, world.now);
     world.run(Duration::from_secs(12));
     assert_eq!(world.end(1).as_deref(), Some("vanished"));
+}
+
+#[test]
+fn a_call_for_data_alone_carries_messages() {
+    for granted in [true, false] {
+        let mut world = World::new();
+        world.grant = Some(Directions::new([], []));
+        world.channels = true;
+        let call = world.call(0, Directions::new([], []));
+        world.channels = granted;
+        world.run(ms(1000));
+        if !granted {
+            assert_eq!(world.end(0).as_deref(), Some("not-allowed"));
+            continue;
+        }
+        let channel = world.peers[0].core.open_channel(call, &ChannelOptions::new("x"), world.now);
+        let channel = channel.expect("both want it");
+        world.run(ms(500));
+        let message = ChannelMessage::from("hello");
+        world.peers[0].core.send(call, channel, &message, world.now).expect("it is open");
+        world.run(ms(500));
+        let of_channel = |event: &Event| match event {
+            Event::Channel { event, .. } => Some(event.clone()),
+            _ => None,
+        };
+        let heard: Vec<ChannelEvent> = world.peers[1].events.iter().filter_map(of_channel).collect();
+        let open = ChannelEvent::Open { channel, label: "x".into(), protocol: String::new(), ours: false };
+        assert_eq!(heard, [open, ChannelEvent::Message { channel, message }]);
+        world.hang_up(1);
+        world.run(ms(100));
+        assert_eq!(world.end(0).as_deref(), Some("ended"));
+    }
 }

@@ -9,6 +9,7 @@ use crate::call::body::EndReason;
 use crate::call::{CallId, RateLimit};
 use crate::calling::core::Core;
 use crate::calling::feeding::Feeding;
+use crate::calling::wish::Wanted;
 use crate::calling::{AnswerPolicy, CoreConfig, Event, Input, Output, Whence};
 use crate::dice::Dice;
 use crate::media::source::Command;
@@ -83,6 +84,8 @@ pub(super) struct World {
     pub delivered: Vec<Message>,
     /// Both are clients that know no ids of calls.
     pub plain: bool,
+    /// Calls have data channels.
+    pub channels: bool,
     /// Incoming calls are granted this.
     pub grant: Option<Directions>,
     count: u64,
@@ -98,6 +101,7 @@ impl Peer {
         let rtc = rtc::Config {
             candidates: vec![LocalCandidate { base: address, advertised: None }],
             audio_packet: Duration::ZERO,
+            channels: Some(rtc::ChannelLimits::default()),
             ..rtc::Config::default()
         };
         let config = CoreConfig {
@@ -155,6 +159,7 @@ impl World {
             last_post: [now; 2],
             delivered: vec![],
             plain: false,
+            channels: false,
             grant: Some(both()),
             count: 0,
             pictures: 0,
@@ -168,8 +173,9 @@ impl World {
         self.count += 1;
         let wire_id = format!("call-{}", self.count);
         let peer = &mut self.peers[from];
+        let wanted = Wanted { directions: wish, channels: self.channels };
         let call =
-            peer.core.call(NAMES[1 - from], &wire_id, "{}", false, wish, self.now).expect("no call yet");
+            peer.core.call(NAMES[1 - from], &wire_id, "{}", false, wanted, self.now).expect("no call yet");
         peer.call = Some(call);
         self.drain(from);
         call
@@ -261,6 +267,7 @@ impl World {
         match &event {
             Event::Incoming { call, .. } => {
                 if let Some(grant) = self.grant.clone() {
+                    peer.core.set_channels(*call, self.channels);
                     peer.core.set_directions(*call, grant, now);
                     peer.core.accept(*call, now).expect("it rings");
                     peer.call = Some(*call);

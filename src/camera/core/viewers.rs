@@ -148,6 +148,9 @@ impl CameraCore {
             }
             #[cfg(feature = "recv")]
             calling::Event::Frame { call, frame } => return self.received(call, frame, now),
+            // A camera grants none.
+            #[cfg(feature = "calls")]
+            calling::Event::Channel { .. } => return,
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
                 return self.demand.handle_input(estimate, now);

@@ -1,0 +1,78 @@
+//! Data channels of calls, in the core.
+
+use std::time::Instant;
+
+use super::core::Core;
+use super::{ChannelEvent, Event};
+use crate::call::CallId;
+use crate::rtc::{self, ChannelError, ChannelId, ChannelMessage, ChannelOptions};
+
+impl Core {
+    /// Sets whether a call has data channels, from its next description on.
+    pub(crate) fn set_channels(&mut self, call: CallId, wanted: bool) {
+        if let Some(seat) = self.seats.get(&call) {
+            self.fanout.set_channels(seat.session, wanted);
+        }
+    }
+
+    pub(crate) fn open_channel(
+        &mut self,
+        call: CallId,
+        options: &ChannelOptions,
+        now: Instant,
+    ) -> Result<ChannelId, ChannelError> {
+        let seat = self.seats.get(&call).ok_or(ChannelError::UnknownSession)?;
+        let opened = self.fanout.open_channel(seat.session, options, now);
+        self.settle(now);
+        opened.map_err(|e| match e {
+            // The call is not described yet.
+            ChannelError::UnknownSession => ChannelError::NotAgreed,
+            other => other,
+        })
+    }
+
+    /// Sends a message on a channel.
+    pub(crate) fn send(
+        &mut self,
+        call: CallId,
+        channel: ChannelId,
+        message: &ChannelMessage,
+        now: Instant,
+    ) -> Result<(), ChannelError> {
+        let seat = self.seats.get(&call).ok_or(ChannelError::UnknownSession)?;
+        let sent = self.fanout.send(seat.session, channel, message, now);
+        self.settle(now);
+        sent
+    }
+
+    pub(crate) fn close_channel(&mut self, call: CallId, channel: ChannelId, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.close_channel(seat.session, channel, now);
+        self.settle(now);
+    }
+
+    /// Takes nothing on a call's channels for a while.
+    pub(crate) fn hold_channels(&mut self, call: CallId, held: bool, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.hold_channels(seat.session, held, now);
+        self.settle(now);
+    }
+
+    /// What a session says of its channels, for the owner of its call.
+    pub(super) fn channel_event(&mut self, event: rtc::Event) {
+        let (session, event) = match event {
+            rtc::Event::ChannelOpen { session, channel, label, protocol, ours } => {
+                (session, ChannelEvent::Open { channel, label, protocol, ours })
+            }
+            rtc::Event::ChannelMessage { session, channel, message } => {
+                (session, ChannelEvent::Message { channel, message })
+            }
+            rtc::Event::ChannelWritable { session, channel } => (session, ChannelEvent::Writable { channel }),
+            rtc::Event::ChannelClosed { session, channel } => (session, ChannelEvent::Closed { channel }),
+            _ => return,
+        };
+        if let Some(call) = self.call_of(session) {
+            self.emit(Event::Channel { call, event });
+        }
+    }
+}
