@@ -1,6 +1,8 @@
 //! Programs that call each other for data, over real sockets: channels of their own, and messages that no server sees.
 #![cfg(all(feature = "calls", feature = "server"))]
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -212,4 +214,50 @@ fn messages_go_without_the_server_from_whom_the_call_is_with() {
         assert!(matches!(late, Err(RequestError::NobodyThere | RequestError::Lost)), "{late:?}");
         assert!(ours.next().await.is_none());
     });
+}
+
+#[test]
+fn the_example_writes_past_the_server() {
+    let built = std::env::current_exe().expect("it runs");
+    let built =
+        built.ancestors().nth(2).expect("deps, in the profile's folder").join("examples").join("direct");
+    let address = "127.0.0.1:0".parse().expect("literal");
+    let server = Server::bind(ServerConfig::listen([address])).expect("a free port");
+    let url = format!("ws://{}", server.addresses()[0]);
+    let running = server.run();
+    thread::spawn(move || block_on(running));
+    let start = |who: &str, whom: &[&str]| {
+        let mut command = Command::new(&built);
+        command.args([&url, who]).args(whom).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().expect("the example was built")
+    };
+    let mut examples = [start("bob", &[]), start("alice", &["bob"])];
+    let outputs = examples.each_mut().map(|example| example.stdout.take().expect("piped"));
+    let (said, heard) = std::sync::mpsc::channel();
+    for (n, output) in outputs.into_iter().enumerate() {
+        let said = said.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                _ = said.send((n, line));
+            }
+        });
+    }
+    let expect = |n: usize, line: &str| loop {
+        let (who, next) = heard.recv_timeout(PATIENCE).expect("it says something");
+        if (who, &*next) == (n, line) {
+            return;
+        }
+    };
+    expect(1, "connected");
+    server.shutdown();
+    for (n, words, sees) in [(1, "hello", "alice: hello"), (0, "hello yourself", "bob: hello yourself")] {
+        let input = examples[n].stdin.as_mut().expect("piped");
+        writeln!(input, "{words}").expect("it reads");
+        expect(1 - n, sees);
+    }
+    for example in &mut examples {
+        // Without its server it would try again for good.
+        example.kill().expect("it runs");
+        example.wait().expect("it ends");
+    }
 }
