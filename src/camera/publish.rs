@@ -22,7 +22,8 @@ pub struct Publishing {
     pub who: Controllers,
     /// What happens to a second publisher. Default: it is rejected.
     pub occupied: Occupied,
-    /// The video codec, which publishers must support: H.264 or VP8. Default: H.264.
+    /// The video codec, which publishers must support: H.264 or VP8. A publisher that sends another one, or a viewer that
+    /// cannot decode this one, has its call ended with `no-codec`. Default: H.264.
     pub video: Codec,
 }
 

@@ -119,6 +119,10 @@ impl CameraCore {
         let Some(publishers) = &mut self.publishers else { return Some(frame) };
         let number = publishers.video.iter().position(|stream| *stream == frame.stream);
         if number.is_none() && frame.stream != AUDIO_OPUS {
+            // It cannot send the codec that was preferred in the answer. The viewers agreed on that one.
+            let wanted = if publishers.video == VIDEO_VP8_LAYERS { Codec::Vp8 } else { Codec::H264 };
+            let words = format!("only {} can be published here, not {}", wanted.name(), frame.codec.name());
+            _ = self.calling.hang_up(call, End::new(EndReason::NoCodec, words), now);
             return None;
         }
         if publishers.current != Some(call) {

@@ -37,7 +37,11 @@ fn world(occupied: Occupied) -> World {
 impl World {
     /// A peer calls with this direction for all it offers. Returns its call, and the directions of the answer.
     fn calls(&mut self, peer: &str, direction: &str) -> Option<CallId> {
-        self.offer(peer, &OFFER.replace("a=recvonly", &format!("a={direction}")));
+        self.calls_with(peer, &OFFER.replace("a=recvonly", &format!("a={direction}")))
+    }
+
+    fn calls_with(&mut self, peer: &str, offer: &str) -> Option<CallId> {
+        self.offer(peer, offer);
         let party = self.core.calling.parties().find(|party| party.peer.as_str() == peer)?.call;
         self.connect(peer);
         Some(party)
@@ -137,7 +141,7 @@ fn a_second_one_is_refused_or_takes_over() {
 }
 
 #[test]
-fn strangers_only_watch_and_other_codecs_are_left_out() {
+fn strangers_only_watch_and_other_codecs_are_refused_by_a_code() {
     let mut world = world(Occupied::Replace);
     assert_eq!(world.calls("eve|6", "sendonly"), None);
     world.calls("eve|7", "sendrecv").expect("a viewer");
@@ -145,6 +149,16 @@ fn strangers_only_watch_and_other_codecs_are_left_out() {
     let alice = world.calls("alice|1", "sendonly").expect("taken");
     world.sends(alice, crate::media::VIDEO_VP8, Codec::Vp8);
     assert_eq!(world.published(), [""; 0]);
+    let said = world.said.iter().find(|said| said.starts_with("call:hangup alice|1")).expect("it ended");
+    assert!(
+        said.contains("no-codec") && said.contains("only H.264 can be published here, not VP8"),
+        "{said}"
+    );
+    // A viewer that cannot decode what is published is told by the same code.
+    let vp8_only: String = OFFER.replace("H264/90000", "H265/90000");
+    assert_eq!(world.calls_with("dave|4", &vp8_only), None);
+    let said = world.said.iter().find(|said| said.starts_with("call:hangup dave|4")).expect("refused");
+    assert!(said.contains("no-codec"), "{said}");
 }
 
 #[test]
