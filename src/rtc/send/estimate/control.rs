@@ -59,8 +59,8 @@ const LIMITED: f64 = 0.8;
 /// ... unless every packet waits for the first time during the second, in µs.
 const STANDING: i64 = 30_000;
 const STANDING_TIME: i64 = 300_000;
-/// Less than this part of what is sent arrives if a queue is full.
-const ARRIVES: f64 = 0.85;
+/// More than this part of what is sent is lost, beyond the path's own loss, if a queue is full.
+const FULL: f64 = 0.15;
 /// How long a probe makes other packets wait, in µs: except for the first two, it is at most 1.5 times the path's rate.
 const PROBE: i64 = 30_000;
 /// The path is slower than the rate if less than this part of it passes, and packets wait this long, in µs.
@@ -77,6 +77,8 @@ pub(super) struct View {
     pub(super) sent: Option<f64>,
     pub(super) acked: Option<f64>,
     pub(super) busy: Option<f64>,
+    /// The part that was lost lately, beyond the path's own loss.
+    pub(super) lost: f64,
     /// How long every packet waits, how long the latest waited, and how much delays vary anyway.
     pub(super) standing: i64,
     pub(super) waited: i64,
@@ -97,7 +99,7 @@ impl View {
 
     /// Whether what is sent arrives. A full queue is as long all the time as a longer route, but drops what does not pass.
     fn arrives(&self) -> bool {
-        self.acked.zip(self.sent).is_some_and(|(acked, sent)| acked >= sent * ARRIVES)
+        self.lost < FULL
     }
 
     /// The part of our share at which the queue drains in time. The whole path carries `times` our share, since the

@@ -37,6 +37,8 @@ const MAX_OWN: f64 = 0.3;
 /// Weight of a report in the smoothed loss, and of a packet: a second at 2 Mbit/s counts as much as one report.
 const SMOOTH: f64 = 0.3;
 const SMOOTH_PACKET: f64 = 1.0 / 500.0;
+/// Weight of a packet in the recent loss: within about 20 packets, a full queue differs from a path that loses 5 %.
+const RECENT: f64 = 1.0 / 25.0;
 
 /// What to do about the rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +65,7 @@ pub(super) struct Loss {
     /// Packets that left earlier do not count.
     from: i64,
     smoothed: f64,
+    recent: f64,
     /// Loss of the path itself, at any rate.
     own: f64,
     trial: Option<Trial>,
@@ -71,7 +74,9 @@ pub(super) struct Loss {
 impl Loss {
     /// Records what happened to a packet that left at `sent`.
     pub(super) fn add(&mut self, sent: i64, lost: bool) {
-        self.smoothed += (f64::from(u8::from(lost)) - self.smoothed) * SMOOTH_PACKET;
+        let part = f64::from(u8::from(lost));
+        self.smoothed += (part - self.smoothed) * SMOOTH_PACKET;
+        self.recent += (part - self.recent) * RECENT;
         if sent >= self.from {
             self.all += 1;
             self.lost += u32::from(lost);
@@ -81,6 +86,7 @@ impl Loss {
     /// A packet that was counted as lost arrived after all.
     pub(super) fn correct(&mut self, sent: i64) {
         self.smoothed = (self.smoothed - SMOOTH_PACKET).max(0.0);
+        self.recent = (self.recent - RECENT).max(0.0);
         if sent >= self.from {
             self.lost = self.lost.saturating_sub(1);
         }
@@ -157,6 +163,11 @@ impl Loss {
     /// The total loss, smoothed; includes the path's own.
     pub(super) fn smoothed(&self) -> f64 {
         self.smoothed
+    }
+
+    /// The recent loss beyond the path's own.
+    pub(super) fn recent_excess(&self) -> f64 {
+        self.excess(self.recent)
     }
 
     /// The loss of the path itself, at any rate.
@@ -258,6 +269,9 @@ mod tests {
             assert_eq!(loss.judge(1e6, false, step * 50_000), None);
         }
         assert!(loss.smoothed() > 0.02);
+        assert!(loss.recent_excess() < 0.15, "{}", loss.recent_excess());
+        (0..20).for_each(|packet| loss.add(0, packet % 2 == 0));
+        assert!(loss.recent_excess() > 0.15, "{}", loss.recent_excess());
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Estimator {
             let Some(at) = arrival.at else {
                 if record.fate == Fate::Unknown {
                     record.fate = Fate::Missing;
+                    self.probes.missing(number, size);
                     self.loss.add(sent, true);
                     gone |= sent - *self.missing.get_or_insert(sent) >= GONE;
                 }
@@ -271,6 +272,7 @@ impl Estimator {
             sent: self.sent.rate(),
             acked: self.acked.rate().map(|rate| rate * passes),
             busy: self.busy.rate().map(|rate| rate * passes),
+            lost: self.loss.recent_excess(),
             standing: self.queue.standing(),
             waited: self.queue.base().map_or(0, |base| self.delay - base),
             jitter: self.queue.jitter(),

@@ -75,6 +75,8 @@ struct Active {
     /// Those that arrived: when, and when they had left.
     arrived: Option<Train>,
     left: Option<Train>,
+    /// Bytes that were reported as not received. Others are not reported on if feedback is lost.
+    missing: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -223,9 +225,17 @@ impl Probes {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let slot = id as usize % MAX_ACTIVE;
-        let probe =
-            Active { id, rate, sure, bytes: bytes as u64, since: now, sent: None, arrived: None, left: None };
-        self.active[slot] = Some(probe);
+        self.active[slot] = Some(Active {
+            id,
+            rate,
+            sure,
+            bytes: bytes as u64,
+            since: now,
+            sent: None,
+            arrived: None,
+            left: None,
+            missing: 0,
+        });
         self.busy_until = now + 2 * (bytes * 8e6 / rate) as i64;
         Some(Probe { id: ProbeId(id), rate: rate as u32, bytes: bytes as usize })
     }
@@ -257,6 +267,13 @@ impl Probes {
                 Train::add(&mut probe.left, number, sent, size, false);
             }
         }
+    }
+
+    /// Records a packet that was reported as not received.
+    pub(super) fn missing(&mut self, number: u64, size: u16) {
+        let includes =
+            |probe: &&mut Active| probe.sent.is_some_and(|sent| (sent.first..=sent.last).contains(&number));
+        self.active.iter_mut().flatten().filter(includes).for_each(|probe| probe.missing += u64::from(size));
     }
 
     /// Whether a packet that left at `sent` may have waited behind a probe.
@@ -353,6 +370,7 @@ impl Active {
         if arrived.packets < MIN_PACKETS || part < MIN_ARRIVED || arrived.span() <= 0 {
             return None;
         }
+        let dropped = self.missing as f64 / (self.missing + arrived.bytes).max(1) as f64;
         // A train that left in bursts contains pauses that its ends do not show.
         let bits = (left.bytes - u64::from(left.end_size)) as f64 * 8.0;
         if bits <= 0.0 {
@@ -361,7 +379,7 @@ impl Active {
         let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
         // Sizes differ, so those of the first and last packet matter for the rate, but not for the stretch.
         let stretch = (arrived.span() as f64 / time - 1.0).max(0.0);
-        let saturated = stretch > 1.0 / SATURATED - 1.0 || 1.0 - part > own_loss + DROPPED;
+        let saturated = stretch > 1.0 / SATURATED - 1.0 || dropped > own_loss + DROPPED;
         let sent = bits * 1e6 / time;
         let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
         let rate = if saturated { arrived.min(sent) * UTILIZED } else { sent };
@@ -384,7 +402,9 @@ mod tests {
                 let sent = at + tick * 5 * MS;
                 probes.sent(probe.id, number, sent, 1200);
                 free = free.max(sent + 20 * MS) + (1200.0 * 8e6 / rate) as i64;
-                if number % lose != lose - 1 {
+                if number % lose == lose - 1 {
+                    probes.missing(number, 1200);
+                } else {
                     probes.arrived(&Packet { number, sent, arrived: free, size: 1200, overtaken: false });
                 }
                 number += 1;
@@ -451,6 +471,26 @@ mod tests {
             assert_eq!(probes.judge(0, 0.0, now + 2_500 * MS), None);
         }
         assert!(probes.active.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn packets_are_dropped_only_if_they_were_reported_as_missing() {
+        for (is_reported, saturated) in [(true, true), (false, false)] {
+            let mut probes = Probes::new(1e6, 0);
+            let probe = probes.poll(1e6, 10e6, 0, 0).expect("at once");
+            for number in 0..5 {
+                let sent = number as i64 * 4 * MS;
+                probes.sent(probe.id, number, sent, 1200);
+                let (arrived, size) = (sent + 20 * MS, 1200);
+                match number {
+                    1 | 2 if is_reported => probes.missing(number, size),
+                    1 | 2 => {}
+                    _ => probes.arrived(&Packet { number, sent, arrived, size, overtaken: false }),
+                }
+            }
+            let found = probes.judge(4, 0.0, 100 * MS).expect("enough arrived");
+            assert_eq!(found.saturated, saturated, "{found:?}");
+        }
     }
 
     #[test]
