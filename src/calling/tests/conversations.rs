@@ -48,6 +48,32 @@ fn compare(world: &World, n: usize, codec: Codec) -> usize {
     count
 }
 
+/// The frames that each of two receives in ten seconds of a call that was renegotiated, video and audio.
+fn received(loss: f64, network: Network, seed: u64, name: &str) -> [(usize, usize); 2] {
+    let mut world = World::seeded(seed);
+    world.network = network;
+    world.call(0, both());
+    world.run(ms(3000));
+    // DTLS waits for seconds before it repeats what was lost.
+    world.network.loss = loss;
+    assert!(world.peers.iter().all(|peer| peer.connected), "{name}");
+    for round in 0..10 {
+        let n = round % 2;
+        world.set(n, Directions::new([], []));
+        world.run(ms(300));
+        world.set(n, both());
+        world.run(ms(1000));
+    }
+    world.peers.iter_mut().for_each(|peer| peer.frames.clear());
+    world.run(ms(10_000));
+    for peer in &world.peers {
+        assert_eq!(peer.core.fanout.totals().panics, 0, "{name}");
+        let stats = peer.core.stats(peer.call.expect("it goes on")).expect("its session");
+        assert_ne!(stats.received, Received::default());
+    }
+    [0, 1].map(|n| (compare(&world, n, Codec::H264), compare(&world, n, Codec::Opus)))
+}
+
 #[test]
 fn a_call_survives_networks_with_loss_reordering_and_delay() {
     for (loss, delay, jitter) in [
@@ -59,41 +85,24 @@ fn a_call_survives_networks_with_loss_reordering_and_delay() {
         (0.0, 200, 0),
         (0.02, 30, 80),
     ] {
-        let mut world = World::seeded(7);
-        world.network = Network { loss: 0.0, delay: ms(delay), jitter: ms(jitter) };
-        world.call(0, both());
-        world.run(ms(3000));
-        // DTLS waits for seconds before it repeats what was lost.
-        world.network.loss = loss;
         let name = format!("loss {loss}, {delay} ms, jitter {jitter} ms");
-        assert!(world.peers.iter().all(|peer| peer.connected), "{name}");
-        for round in 0..10 {
-            let n = round % 2;
-            world.set(n, Directions::new([], []));
-            world.run(ms(300));
-            world.set(n, both());
-            world.run(ms(1000));
-        }
-        world.peers.iter_mut().for_each(|peer| peer.frames.clear());
-        world.run(ms(10_000));
-        for n in [0, 1] {
-            let (video, audio) = (compare(&world, n, Codec::H264), compare(&world, n, Codec::Opus));
-            // Of 500 each. Audio is not sent again. With 20 % lost and a round trip of 240 ms, ten seeds had 54 to 307.
-            let (least_video, least_audio) = match loss {
-                0.2 if delay > 50 => (30, 330),
-                0.2 => (120, 330),
-                0.0 => (450, 450),
-                // Reordering looks like congestion to who measures delay, and less is sent.
-                _ => (150, 400),
-            };
-            assert!(video > least_video && audio > least_audio, "{name}, {n}: {video}, {audio}");
-            let peer = &world.peers[n];
-            assert_eq!(peer.core.fanout.totals().panics, 0, "{name}");
-            assert_ne!(
-                peer.core.stats(peer.call.expect("it goes on")).expect("its session").received,
-                Received::default()
-            );
-        }
+        // On the worst network, chance decides how soon a key frame arrives whole: the median of several calls counts.
+        let seeds = if loss == 0.2 && delay == 100 { 7..14 } else { 7..8 };
+        let network = || Network { loss: 0.0, delay: ms(delay), jitter: ms(jitter) };
+        let mut all: Vec<_> = seeds.flat_map(|seed| received(loss, network(), seed, &name)).collect();
+        println!("{name}: {all:?}");
+        all.sort_unstable();
+        // The worse of two, the median of more.
+        let (video, _) = all[(all.len() - 1) / 2];
+        let audio = all.iter().map(|(_, audio)| *audio).min().expect("two");
+        // Of 500 each. Audio is not sent again.
+        let (least_video, least_audio) = match loss {
+            0.2 => (120, 330),
+            0.0 => (450, 450),
+            // Reordering looks like congestion to who measures delay, and less is sent.
+            _ => (150, 400),
+        };
+        assert!(video > least_video && audio > least_audio, "{name}: {all:?}");
     }
 }
 

@@ -102,7 +102,8 @@ fn garbage_in_place_of_packets_harms_nobody() {
             pair.run(ms(100));
         }
         sctp::set_garbler(None);
-        assert!(garbled.get() > 100, "{} packets", garbled.get());
+        // The fewest where a lost chunk makes the sender wait longer and longer.
+        assert!(garbled.get() > 20, "{} packets", garbled.get());
         assert_eq!(pair.peers[1].fanout.totals().panics, 0);
         let received =
             pair.peers[1].events.iter().filter(|event| matches!(event, Event::ChannelMessage { .. }));
