@@ -1,5 +1,6 @@
 //! Our sender and a receiver on a virtual network that loses, delays, reorders and duplicates packets.
 
+mod cost;
 mod hostile;
 mod layers;
 mod raw;
