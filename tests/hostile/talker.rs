@@ -12,8 +12,8 @@ use crate::watcher::{Call, Shared};
 
 /// How many do it at once.
 const TALKERS: usize = 2;
-/// Packets of each in a millisecond: 10,000 a second, where audio has 50.
-const AT_ONCE: u64 = 10;
+/// Packets of each at a time, every few milliseconds: audio has 50 a second.
+const AT_ONCE: u64 = 50;
 /// For connecting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
