@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 use super::answers::Answers;
-use super::messages::LABEL;
 use crate::net::channel::Sender;
 use crate::proto::{Draft, Message, MessageKind, Status};
 use crate::rtc::{ChannelError, ChannelId, ChannelMessage};
 
+/// The label of the channel for messages of Symple.
+pub(super) const LABEL: &str = "symple";
 /// Bytes that wait for the readers of a call's channels before the peer is held: four of the largest messages.
 const HIGH: usize = 256 * 1024;
 const LOW: usize = HIGH / 2;

@@ -11,6 +11,7 @@ use futures_lite::Stream;
 use serde::Serialize;
 
 use super::answers::Awaits;
+use super::channel_queues::LABEL;
 use super::line::Line;
 use super::shared::Shared;
 use crate::call::CallId;
@@ -20,11 +21,10 @@ use crate::net::{lock, random_id, time};
 use crate::proto::{Address, Draft, Head, Message, MessageKind, PROTOCOL, Status, stamped};
 use crate::rtc::{ChannelError, ChannelMessage, ChannelOptions};
 
-/// The label of the channel; its protocol is that of Symple. The caller opens it.
-pub(super) const LABEL: &str = "symple";
 /// As [`command_timeout`](crate::client::Config::command_timeout) of a client.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// The channel of messages, which the caller opens.
 pub(super) fn channel() -> ChannelOptions {
     ChannelOptions { protocol: PROTOCOL.into(), ..ChannelOptions::new(LABEL) }
 }

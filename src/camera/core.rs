@@ -2,7 +2,7 @@
 //! source, and the source's frames and status to viewers, readers and the application.
 
 #[cfg(feature = "relay")]
-pub(in crate::camera) mod layers;
+mod layers;
 #[cfg(feature = "relay")]
 pub(in crate::camera) mod publish;
 mod shares;

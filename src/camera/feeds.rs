@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use super::core::layers::LAYERS;
 use super::core::publish::Order;
 use super::publish;
 use super::sources::Inbox;
+use crate::media::VIDEO_H264_LAYERS;
 use crate::media::source::{Feed, Request};
 use crate::net::lock;
 
 /// Passes the publisher's frames to the source, and the source's requests to the core.
 pub(super) struct Feeds {
     /// By rank, the best first.
-    video: [Feed; LAYERS],
+    video: [Feed; VIDEO_H264_LAYERS.len()],
     audio: Feed,
     asked: Arc<Mutex<VecDeque<(usize, Request)>>>,
 }

@@ -1,11 +1,10 @@
 //! The settings of a relay, whose source is a caller: who may publish, and what happens to a second publisher.
 
 use super::controllers::Controllers;
-use super::core::layers::LAYERS;
 use super::event::CameraError;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::{Feed, Source};
-use crate::media::{Codec, Kind};
+use crate::media::{Codec, Kind, VIDEO_H264_LAYERS};
 
 /// A relay: a caller that may publish and sends video or audio is the source, and all other callers watch it. The media
 /// is forwarded without transcoding.
@@ -60,7 +59,7 @@ impl Publishing {
 }
 
 /// The feeds of the video, the best encoding first, and the feed of the audio.
-pub(super) type Feeds = ([Feed; LAYERS], Feed);
+pub(super) type Feeds = ([Feed; VIDEO_H264_LAYERS.len()], Feed);
 
 /// The error of a source whose publisher is gone.
 pub(super) fn left() -> MediaError {

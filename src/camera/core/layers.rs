@@ -11,7 +11,7 @@ use crate::media::frame::sps::Sps;
 use crate::media::{Codec, Frame, VIDEO_H264_LAYERS};
 
 /// The number of encodings that a session receives at most.
-pub(in crate::camera) const LAYERS: usize = VIDEO_H264_LAYERS.len();
+pub(super) const LAYERS: usize = VIDEO_H264_LAYERS.len();
 /// The interval of bitrate measurements: long enough that single key frames of a browser matter little.
 const MEASURED: Duration = Duration::from_secs(1);
 /// An encoding counts as silent after this time without a frame. A slow screen share has five frames per second.
