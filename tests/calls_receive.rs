@@ -163,10 +163,14 @@ fn each_frame_of_a_camera_arrives_as_it_was_pushed() {
             let first = scene.position(&received[0]);
             let at: Vec<usize> = received.iter().map(|frame| scene.position(frame) - first).collect();
             assert_eq!(at, (0..100).collect::<Vec<_>>(), "{codec:?}: in order, and none is missing");
-            for (n, pair) in received.windows(2).enumerate() {
-                let apart = pair[1].pts - pair[0].pts;
-                assert!(apart.abs_diff(FRAME_EVERY) < Duration::from_millis(5), "{codec:?} {n}: {apart:?}");
-            }
+            // The first report moves a stream back whose first frame took longer than the others, once.
+            let steps: Vec<Duration> = received.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
+            let near = |step: &&Duration| step.abs_diff(FRAME_EVERY) < Duration::from_millis(5);
+            let others: Vec<&Duration> = steps.iter().filter(|step| !near(step)).collect();
+            assert!(
+                others.len() <= 1 && others.iter().all(|step| **step < FRAME_EVERY),
+                "{codec:?}: {steps:?}"
+            );
             let stats = watch.stats().expect("the call goes on");
             assert!(stats.connected && stats.packets == 0 && stats.received.frames >= 100, "{stats:?}");
             assert_eq!((stats.received.lost, stats.received.dropped), (0, 0));
@@ -180,7 +184,12 @@ fn each_frame_of_a_camera_arrives_as_it_was_pushed() {
             assert_eq!(watch.end().map(|end| end.reason), Some(EndReason::Ended));
             assert_eq!(watch.stats(), None);
         });
-        assert!(scene.camera.status().viewers.is_empty(), "the camera knows that the call has ended");
+        // The message may be slower than the end of the media.
+        let late = Instant::now() + PATIENCE;
+        while !scene.camera.status().viewers.is_empty() {
+            assert!(Instant::now() < late, "the camera does not know that the call has ended");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
