@@ -28,8 +28,9 @@
 //!
 //! An encoder only gets commands that it supports ([`Input::Adjustable`]); the viewers of one with a fixed bitrate all get
 //! it. Encodings that are somebody else's, such as those of a publisher, have the bitrates that were measured
-//! ([`Input::Rate`]): there may be several small ones, and each viewer gets the best that its network carries. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
-//! last sink leaves, bitrates start over, since the next viewer has another network.
+//! ([`Input::Rate`]): there may be several small ones, and each viewer gets the best that its network carries. A source
+//! that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the last sink
+//! leaves, bitrates start over, since the next viewer has another network.
 
 mod bitrate;
 mod divide;

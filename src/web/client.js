@@ -563,6 +563,6 @@ function check(options) {
   need(data === undefined || isObject(data), () => `data must be an object of what others are told, not ${kind(data)}`);
   need(limits === undefined || isObject(limits), () => `limits must be an object, not ${kind(limits)}`);
   const unknown = Object.keys(limits ?? {}).find((key) => !Object.hasOwn(LIMITS, key));
-  need(unknown === undefined, () => `There is no limit "${unknown}"; there are ${Object.keys(LIMITS).join(', ')}`);
+  need(unknown === undefined, () => `There is no limit "${unknown}"; the limits are ${Object.keys(LIMITS).join(', ')}`);
   need(clock === undefined || has(clock, 'now', 'after', 'cancel', 'random'), () => `clock must have now, after, cancel and random, as that of events.js; not ${kind(clock)}`);
 }

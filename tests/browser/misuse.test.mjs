@@ -30,7 +30,7 @@ const TABLE = [
   ['a token that is none', () => new Client({ ...right, token: 7 }), /token must be a string, not number 7/],
   ['rooms that are one', () => new Client({ ...right, rooms: 'public' }), /rooms must be a list of names, not "public"/],
   ['data that is none', () => new Client({ ...right, data: [] }), /data must be an object .* not a list/],
-  ['a misspelled limit', () => new Client({ ...right, limits: { bet: 1 } }), /no limit "bet"; there are beat, answer/],
+  ['a misspelled limit', () => new Client({ ...right, limits: { bet: 1 } }), /no limit "bet"; the limits are beat, answer/],
   ['a clock that is none', () => new Client({ ...right, clock: Date }), /clock must have now, after, cancel and random/],
   ['no WebSocket', () => new Client({ ...right, WebSocket: {} }), /no WebSocket here/],
   ['an event that there is not', () => client.on('massage', () => {}), /Client has no event "massage"; its events are state, welcome, message/],
