@@ -132,7 +132,7 @@ thread_local! {
 }
 
 /// A test has the DTLS clients of this thread send something else than SCTP wants.
-#[cfg(test)]
+#[cfg(all(test, feature = "recv"))]
 pub(crate) fn set_garbler(garbler: Option<Garbler>) {
     GARBLER.set(garbler);
 }
