@@ -337,7 +337,8 @@ impl Plan {
             let again = |f: &Format| f.pt == c.pt && is_named(f, c.codec) && f.fmtp.is_empty();
             let same = |f: &Format| f.pt == c.pt && matches(f, c.codec);
             let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
-            s.formats.iter().any(|f| same(f) || again(f)).then_some((stream, c))
+            let repeats = c.rtx.is_none_or(|rtx| s.formats.iter().any(|f| f.pt == rtx));
+            (repeats && s.formats.iter().any(|f| same(f) || again(f))).then_some((stream, c))
         };
         // A codec may get another payload type: when Firefox offers, it uses its own numbers. If all sections of a kind
         // are stopped, the codec may change, too.
