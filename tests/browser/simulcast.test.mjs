@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { freePort, scenario, until } from './harness.mjs';
-import { online, watch } from './page.mjs';
+import { HANGUP, online, watch } from './page.mjs';
 
 /** Publishes the fake camera in three encodings, by the page's own client and player. */
 const PUBLISH = `(async () => {
@@ -14,7 +14,6 @@ const PUBLISH = `(async () => {
   };
   const { Player } = await import(new URL('player.js', location.href));
   const [{ address }] = symple.roster.cameras();
-  symple.calls.list().forEach((call) => call.hangup());
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, height: 720 } });
   const call = symple.calls.invite(address);
   window.published = new Player({ call, stream, video: document.createElement('video') });
@@ -33,7 +32,10 @@ for (const codec of ['vp8', 'h264']) {
     const url = `http://127.0.0.1:${port}/`;
     const publisher = await (await s.chromium({ devices: true })).page(url);
     await online(publisher);
-    await until('the relay is there', () => publisher.evaluate('symple.roster.cameras().length'));
+    // The page calls the only camera by itself, until a person hangs up.
+    await until('the page calls', () => publisher.evaluate('symple.calls.list().length'));
+    await publisher.click(HANGUP);
+    await until('the page rests', () => publisher.evaluate('!symple.calls.list().length'));
     const address = await publisher.evaluate(PUBLISH);
     await until('one encoding is sent', async () => Object.values(await publisher.evaluate(SENT)).some(([, frames]) => frames > 5));
     const viewer = await watch(await s.chromium(), url);
