@@ -2,10 +2,10 @@
 //! source, and the source's frames and status to viewers, readers and the application.
 
 #[cfg(feature = "relay")]
-mod layers;
-#[cfg(feature = "relay")]
 pub(in crate::camera) mod publish;
 mod shares;
+#[cfg(feature = "relay")]
+mod simulcast;
 mod source;
 #[cfg(feature = "talk")]
 pub(in crate::camera) mod talk;

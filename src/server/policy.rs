@@ -1,4 +1,4 @@
-//! Permission: every question of who may do what is decided here and nowhere else.
+//! Permission: what a session may do at a server is decided here and nowhere else.
 //!
 //! Rooms are the boundary. A session reaches those it shares a room with, whether it addresses them by
 //! address, by user or by id, and it may send to named rooms that it is in. What is not allowed looks as if

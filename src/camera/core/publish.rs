@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::layers::{LAYERS, Layers};
+use super::simulcast::{LAYERS, Layers};
 use super::{CameraCore, Output};
 use crate::call::CallId;
 use crate::call::body::{End, EndReason};
