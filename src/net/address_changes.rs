@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-/// Tells when an address of this machine comes or goes. Only on Linux, by its routing socket (rtnetlink(7)).
+/// Reports when an address or a link of this machine comes or goes. Only on Linux, by its routing socket (rtnetlink(7)).
 #[derive(Debug)]
 pub(crate) struct Changes {
     #[cfg(target_os = "linux")]
@@ -14,8 +14,9 @@ impl Changes {
     #[cfg(target_os = "linux")]
     pub(crate) fn new() -> io::Result<Changes> {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, netlink, socket_with};
-        // Protocol 0 is NETLINK_ROUTE. RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR of linux/rtnetlink.h.
-        const GROUPS: u32 = 0x10 | 0x100;
+        // Protocol 0 is NETLINK_ROUTE. RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR of linux/rtnetlink.h: an
+        // address that is there already counts once its link has a carrier.
+        const GROUPS: u32 = 0x1 | 0x10 | 0x100;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
