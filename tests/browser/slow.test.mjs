@@ -21,11 +21,12 @@ scenario('the page shows how little the network carries', { needs: ['chromium', 
     { ready: /https?:/ });
   // The camera is there before its link has a carrier, as on a board that has just started.
   run('ip', ['-n', viewer, 'link', 'set', 'eth0', 'up']);
-  await until('the link has a carrier', () => /state UP/.test(spawnSync('ip', ['-n', camera, 'link', 'show', 'eth0'], { encoding: 'utf8' }).stdout));
+  const isUp = (name) => /state UP/.test(spawnSync('ip', ['-n', name, 'link', 'show', 'eth0'], { encoding: 'utf8' }).stdout);
+  await until('both ends have a carrier', () => isUp(camera) && isUp(viewer));
   const browser = join(s.dir, 'browser');
   writeFileSync(browser, `#!/bin/sh\nexec ip netns exec ${viewer} ${found('chromium')} "$@"\n`);
   chmodSync(browser, 0o755);
-  const page = await watch(await s.chromium({ executablePath: browser }), `http://${CAMERA}:${port}/`, { within: 75_000 }); // a call that found no path is made again after 30 s
+  const page = await watch(await s.chromium({ executablePath: browser }), `http://${CAMERA}:${port}/`);
 
   // A short queue in the bucket, so that heartbeats arrive in time.
   run('ip', [...inside(camera), 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', `${KBIT}kbit`, 'burst', '4kb', 'limit', '24kb']);
