@@ -89,7 +89,7 @@ impl Messages {
         action: &str,
         data: &T,
     ) -> impl Future<Output = Result<Message, RequestError>> + Send + use<T> {
-        let draft = Draft::new(MessageKind::Command).with("node", node).with("action", action).data(data);
+        let draft = Draft::new(MessageKind::Command).command(node, action, data);
         let sent = self.send_awaiting(draft.receipt(), Awaits::Reply);
         async move { sent?.await }
     }
@@ -105,13 +105,7 @@ impl Messages {
         status: Status,
         data: &T,
     ) -> Result<(), SendError> {
-        let mut draft = Draft::new(MessageKind::Command);
-        for member in ["id", "node", "action"] {
-            if let Some(raw) = command.raw(member) {
-                draft = draft.raw(member, raw);
-            }
-        }
-        self.send(draft.with("status", &status.0).data(data)).map(drop)
+        self.send(Draft::new(MessageKind::Command).reply(command, status, data)).map(drop)
     }
 
     /// The next message of the peer; `None` after the call has ended.

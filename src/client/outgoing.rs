@@ -100,8 +100,7 @@ impl Agent {
             return Err(SendError::TooManyCommands);
         }
         // The receipt tells at once that nobody is there; servers that know none pass the member on.
-        let draft =
-            Draft::new(MessageKind::Command).to(to).with("node", node).with("action", action).data(data);
+        let draft = Draft::new(MessageKind::Command).to(to).command(node, action, data);
         let wire_id = self.send(draft.with("receipt", &true), now)?;
         Ok(self.commands.add(wire_id, to, later(now, self.config.command_timeout)))
     }
@@ -170,13 +169,8 @@ impl Agent {
         let Some(from) = command.from() else {
             return Err(SendError::Invalid { reason: "the command that it answers has no sender".into() });
         };
-        let mut draft = Draft::new(MessageKind::Command).to(from.as_str());
-        for member in ["id", "node", "action"] {
-            if let Some(raw) = command.raw(member) {
-                draft = draft.raw(member, raw);
-            }
-        }
-        self.send(draft.with("status", &status.0).data(data), now).map(drop)
+        let draft = Draft::new(MessageKind::Command).to(from.as_str());
+        self.send(draft.reply(command, status, data), now).map(drop)
     }
 
     /// Joins a room, now and after every reconnect; while offline, from the next `welcome` on.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::MessageKind;
+use super::{Message, MessageKind, Status};
 
 /// Writes a message member by member, in the order of the calls.
 ///
@@ -52,6 +52,19 @@ impl Draft {
     /// `receipt`: the server reports how many sessions the message was delivered to, within a second.
     pub fn receipt(self) -> Self {
         self.with("receipt", &true)
+    }
+
+    /// A command's members: its node, its action and their `data`.
+    pub(crate) fn command<T: Serialize + ?Sized>(self, node: &str, action: &str, data: &T) -> Self {
+        self.with("node", node).with("action", action).data(data)
+    }
+
+    /// The members of a reply to a command, under the command's own id.
+    pub(crate) fn reply<T: Serialize + ?Sized>(self, command: &Message, status: Status, data: &T) -> Self {
+        let copied =
+            ["id", "node", "action"].into_iter().filter_map(|member| Some((member, command.raw(member)?)));
+        let draft = copied.fold(self, |draft, (member, raw)| draft.raw(member, raw));
+        draft.with("status", &status.0).data(data)
     }
 
     /// Any member. A value that JSON cannot represent (a map whose keys are not strings) becomes `null`.
