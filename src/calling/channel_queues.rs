@@ -226,10 +226,7 @@ impl ChannelQueues {
         if is_ready(queue) {
             return Poll::Ready(Ok(()));
         }
-        // Several tasks may wait.
-        if !queue.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            queue.writers.push(cx.waker().clone());
-        }
+        wait(&mut queue.writers, cx);
         Poll::Pending
     }
 
@@ -284,9 +281,7 @@ impl ChannelQueues {
             Some(channel) => Poll::Ready(Some(channel)),
             None if self.over || self.without_messages => Poll::Ready(None),
             None => {
-                if !self.message_waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    self.message_waiters.push(cx.waker().clone());
-                }
+                wait(&mut self.message_waiters, cx);
                 Poll::Pending
             }
         }
@@ -336,6 +331,13 @@ impl ChannelQueues {
     fn add(&mut self, channel: ChannelId, phase: Phase) {
         let queue = Queue { phase, messages: VecDeque::new(), full: false, reader: None, writers: vec![] };
         self.queues.insert(channel, queue);
+    }
+}
+
+/// Adds a task to those that wait, once. Several may wait for the same thing.
+fn wait(waiters: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
+        waiters.push(cx.waker().clone());
     }
 }
 
