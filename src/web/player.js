@@ -6,7 +6,7 @@
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { routeOf } from './route.js';
-import { StuckTracks } from './stuck.js';
+import { StuckTracks, receives } from './stuck.js';
 
 /**
  * @typedef {'connecting' | 'playing' | 'stalled' | 'ended'} PlayerState
@@ -165,8 +165,8 @@ export class Player extends Emitter {
         return this.#renegotiate();
       }
       await lane.sender.replaceTrack(track);
-      const receives = lane.direction === 'sendrecv' || lane.direction === 'recvonly';
-      const direction = track ? (receives ? 'sendrecv' : 'sendonly') : receives ? 'recvonly' : 'inactive';
+      const listens = receives(lane.direction);
+      const direction = track ? (listens ? 'sendrecv' : 'sendonly') : listens ? 'recvonly' : 'inactive';
       if (lane.direction === direction) return;
       lane.direction = direction;
       if (track && this.stream) lane.sender.setStreams?.(this.stream);
@@ -194,7 +194,7 @@ export class Player extends Emitter {
   /** Takes off the stage what the other side stopped sending. A track that comes back is told by `ontrack`. */
   #stopped() {
     for (const { receiver: { track }, currentDirection: way } of this.#connection.getTransceivers()) {
-      if (this.remote.getTracks().includes(track) && way !== 'sendrecv' && way !== 'recvonly') {
+      if (this.remote.getTracks().includes(track) && !receives(way)) {
         this.remote.removeTrack(track);
         if (!this.seen) this.#shown = null;
         this.emit('state', this.state);
@@ -303,7 +303,7 @@ export class Player extends Emitter {
 
   #resume() {
     const lane = this.#paused;
-    if (!lane || lane.currentDirection === 'sendrecv' || lane.currentDirection === 'recvonly') return;
+    if (!lane || receives(lane.currentDirection)) return;
     this.#paused = null;
     if (lane.direction === 'stopped') return;
     lane.direction = lane.direction === 'sendonly' ? 'sendrecv' : 'recvonly';

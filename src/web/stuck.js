@@ -1,8 +1,11 @@
 // Finds tracks that stay muted although media arrives. Chromium sometimes leaves a track in this state after a rollback
 // of an offer (w3c/webrtc-pc#3081), and shows none of the frames that it decodes.
 
-/** @type {(direction: string | null) => boolean} */
-const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
+/**
+ * Whether a transceiver of this direction receives.
+ * @type {(direction: string | null) => boolean}
+ */
+export const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
 
 export class StuckTracks {
   /** @type {Map<string, { media: number, times: number }>} by track id */

@@ -1,3 +1,8 @@
+/**
+ * Whether a transceiver of this direction receives.
+ * @type {(direction: string | null) => boolean}
+ */
+export const receives: (direction: string | null) => boolean;
 export class StuckTracks {
     /**
      * A track is stuck if it is muted while media arrives, in two consecutive measurements. A single one may only show
