@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 use super::answers::Answers;
+use super::data::{LABEL, receipt};
 use crate::net::channel::Sender;
-use crate::proto::{Draft, Message, MessageKind, Status};
+use crate::proto::Message;
 use crate::rtc::{ChannelError, ChannelId, ChannelMessage};
 
-/// The label of the channel for messages of Symple.
-pub(super) const LABEL: &str = "symple";
 /// Bytes that wait for the readers of a call's channels before the peer is held: four of the largest messages.
 const HIGH: usize = 256 * 1024;
 const LOW: usize = HIGH / 2;
@@ -311,12 +310,7 @@ impl ChannelQueues {
         if is_answer || !message.kind().is_routed() {
             return false;
         }
-        if let (Some(id), Ok(Some(true))) = (message.id(), message.get("receipt")) {
-            let (status, delivered) =
-                if self.reads_messages { (Status::OK, 1) } else { (Status::NOT_FOUND, 0) };
-            let receipt = Draft::new(MessageKind::Receipt).id(id).with("status", &status.0);
-            self.receipts.push_back(receipt.with("delivered", &delivered).finish());
-        }
+        self.receipts.extend(receipt(&message, self.reads_messages));
         self.reads_messages
     }
 

@@ -372,15 +372,15 @@ impl Core {
                     _ => self.calls.media_failed(id, end, now),
                 };
             }
-            #[cfg(feature = "calls")]
+            #[cfg(any(feature = "calls", feature = "channels"))]
             other => self.channel_event(other),
             // Without them, no session has channels.
-            #[cfg(not(feature = "calls"))]
+            #[cfg(not(any(feature = "calls", feature = "channels")))]
             _ => {}
         }
     }
 
-    #[cfg(feature = "calls")]
+    #[cfg(any(feature = "calls", feature = "channels"))]
     pub(super) fn call_of(&self, session: SessionId) -> Option<CallId> {
         self.sessions.get(&session).copied()
     }

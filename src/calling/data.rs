@@ -1,20 +1,42 @@
-//! Data channels of calls, in the core.
+//! Data channels of calls, in the core, and what is common to all who read messages of Symple from one.
 
 use std::time::Instant;
 
 use super::core::Core;
 use super::{ChannelEvent, Event};
 use crate::call::CallId;
-use crate::rtc::{self, ChannelError, ChannelId, ChannelMessage, ChannelOptions};
+use crate::proto::{Address, Draft, Head, Message, MessageKind, Status, stamped};
+#[cfg(feature = "calls")]
+use crate::rtc::ChannelOptions;
+use crate::rtc::{self, ChannelError, ChannelId, ChannelMessage};
+
+/// The label of the channel for messages of Symple.
+pub(crate) const LABEL: &str = "symple";
+
+/// A message with its sender. The call's peer is known by signalling; what a peer says of itself counts for nothing.
+pub(crate) fn stamp(text: &str, peer: &Address) -> Option<Message> {
+    let head = Head::parse(text).ok()?;
+    Message::parse(stamped(&head, peer.as_str())).ok()
+}
+
+/// The receipt of a message whose sender asks for one. `is_read`: whether somebody here reads it.
+pub(crate) fn receipt(message: &Message, is_read: bool) -> Option<String> {
+    let (Some(id), Ok(Some(true))) = (message.id(), message.get("receipt")) else { return None };
+    let (status, delivered) = if is_read { (Status::OK, 1) } else { (Status::NOT_FOUND, 0) };
+    let receipt = Draft::new(MessageKind::Receipt).id(id).with("status", &status.0);
+    Some(receipt.with("delivered", &delivered).finish())
+}
 
 impl Core {
     /// Sets whether a call has data channels, from its next description on.
+    #[cfg(feature = "calls")]
     pub(crate) fn set_channels(&mut self, call: CallId, wanted: bool) {
         if let Some(seat) = self.seats.get(&call) {
             self.fanout.set_channels(seat.session, wanted);
         }
     }
 
+    #[cfg(feature = "calls")]
     pub(crate) fn open_channel(
         &mut self,
         call: CallId,

@@ -11,14 +11,14 @@ use futures_lite::Stream;
 use serde::Serialize;
 
 use super::answers::Awaits;
-use super::channel_queues::LABEL;
+use super::data::{LABEL, stamp};
 use super::line::Line;
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::client::{RequestError, SendError};
 use crate::net::time::Alarm;
 use crate::net::{lock, random_id, time};
-use crate::proto::{Address, Draft, Head, Message, MessageKind, PROTOCOL, Status, stamped};
+use crate::proto::{Address, Draft, Message, MessageKind, PROTOCOL, Status};
 use crate::rtc::{ChannelError, ChannelMessage, ChannelOptions};
 
 /// As [`command_timeout`](crate::client::Config::command_timeout) of a client.
@@ -144,15 +144,14 @@ impl Messages {
         })
     }
 
-    /// A message with its sender. The call's peer is known by signalling; what a peer says of itself counts for nothing.
+    /// A message with its sender, as it is known last.
     fn stamp(&self, message: &ChannelMessage) -> Option<Message> {
         let ChannelMessage::Text(text) = message else { return None };
         let mut peer = lock(&self.peer);
         if let Some(now) = lock(&self.shared.core).peer(self.call) {
             *peer = Some(now);
         }
-        let head = Head::parse(text).ok()?;
-        Message::parse(stamped(&head, peer.as_ref()?.as_str())).ok()
+        stamp(text, peer.as_ref()?)
     }
 }
 

@@ -30,7 +30,8 @@
 //! | `seat` | what `core` and `admission` know about a call |
 //! | `handle`, `conversation`, `incoming`, `play` | the handles for applications |
 //! | `wish` | the wanted directions of a call |
-//! | `data`, `channels`, `channel_queues`, `channel` | data channels: in the core, in the task, their received messages, their handles |
+//! | `data` | data channels in the core, and what is common to the messages of Symple on them |
+//! | `channels`, `channel_queues`, `channel` | data channels in the task, their received messages, their handles |
 //! | `messages`, `answers` | Symple messages over a data channel, and their receipts and replies |
 //! | `feeding` | controls the source for all calls |
 //! | `shared`, `driver`, `line`, `feeder` | the task that connects client, UDP port, source and core, and its queues |
@@ -49,8 +50,8 @@ mod channels;
 #[cfg(feature = "calls")]
 mod conversation;
 mod core;
-#[cfg(feature = "calls")]
-mod data;
+#[cfg(any(feature = "calls", feature = "channels"))]
+pub(crate) mod data;
 #[cfg(feature = "calls")]
 mod driver;
 #[cfg(feature = "calls")]
@@ -115,7 +116,7 @@ use crate::proto::Address;
 #[cfg(feature = "camera")]
 use crate::rtc::ShardId;
 use crate::rtc::{self, Path};
-#[cfg(feature = "calls")]
+#[cfg(any(feature = "calls", feature = "channels"))]
 use crate::rtc::{ChannelId, ChannelMessage};
 
 /// The configuration.
@@ -191,12 +192,12 @@ pub(crate) enum Event {
     #[cfg(feature = "recv")]
     Frame { call: CallId, frame: Frame },
     /// Something happened to its data channels.
-    #[cfg(feature = "calls")]
+    #[cfg(any(feature = "calls", feature = "channels"))]
     Channel { call: CallId, event: ChannelEvent },
 }
 
 /// An event of a data channel.
-#[cfg(feature = "calls")]
+#[cfg(any(feature = "calls", feature = "channels"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ChannelEvent {
     /// It is open, and was opened by us or the other side.

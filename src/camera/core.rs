@@ -1,6 +1,8 @@
 //! The camera's core, sans-IO. It passes what viewers and readers want to [`demand`](super::demand), the decisions to the
 //! source, and the source's frames and status to viewers, readers and the application.
 
+#[cfg(feature = "channels")]
+pub(in crate::camera) mod channels;
 #[cfg(feature = "relay")]
 pub(in crate::camera) mod publish;
 mod shares;
@@ -20,7 +22,7 @@ use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::sharing::BitratePolicy;
-use super::snapshot::PendingSnapshot;
+use super::snapshot::Waiter;
 use super::wishes::Wishes;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
@@ -172,6 +174,9 @@ pub(crate) enum Output {
     Source(Option<SourceStatus>, Vec<String>),
     /// So many watch now, for everybody.
     Viewers(usize),
+    /// What a viewer said by its call's channel, other than to the core.
+    #[cfg(feature = "channels")]
+    Said(Message),
     /// What this peer gets of the video from now on, and why.
     Share(String, serde_json::Value),
     /// For the feeds of the source that callers publish to.
@@ -207,10 +212,12 @@ pub(crate) struct CameraCore {
     /// The policy that demand has.
     applied: demand::BitratePolicy,
     takers: BTreeMap<u64, Taker>,
-    snapshots: Snapshots<Arc<PendingSnapshot>>,
+    snapshots: Snapshots<Waiter>,
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     controls: Option<ControlCommands>,
+    #[cfg(feature = "channels")]
+    channels: channels::Channels,
     #[cfg(feature = "relay")]
     publishers: Option<publish::Publishers>,
     #[cfg(feature = "talk")]
@@ -269,6 +276,8 @@ impl CameraCore {
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
             controls: config.controls,
+            #[cfg(feature = "channels")]
+            channels: channels::Channels::default(),
             #[cfg(feature = "relay")]
             publishers: config.publishers,
             #[cfg(feature = "talk")]
@@ -398,6 +407,8 @@ impl CameraCore {
                     controls.handle_timeout(now);
                 }
                 self.look(now);
+                #[cfg(feature = "channels")]
+                self.release_channels(now);
                 #[cfg(feature = "talk")]
                 self.talk_timeout(now);
                 if self.demand_at.is_some_and(|at| at <= now) {
@@ -426,6 +437,8 @@ impl CameraCore {
                 self.audience.poll_timeout(),
                 self.snapshots.poll_timeout(),
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
+                #[cfg(feature = "channels")]
+                self.channels.poll_timeout(),
                 #[cfg(feature = "talk")]
                 self.talking.as_ref().and_then(talk::Talking::poll_timeout),
             ];
@@ -450,8 +463,12 @@ impl CameraCore {
     /// Passes on snapshots and what controls are asked for, and lets calls and demand talk to each other until both are quiet.
     fn settle(&mut self, now: Instant) {
         self.unsettled = None;
-        while let Some((slot, outcome)) = self.snapshots.poll_answer() {
-            slot.set(outcome);
+        while let Some((waiter, outcome)) = self.snapshots.poll_answer() {
+            match waiter {
+                Waiter::Slot(slot) => slot.set(outcome),
+                #[cfg(feature = "channels")]
+                Waiter::Viewer(call, command) => self.send_snapshot(call, &command, outcome, now),
+            }
         }
         while let Some(output) = self.controls.as_mut().and_then(ControlCommands::poll_output) {
             self.out.push_back(match output {

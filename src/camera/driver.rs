@@ -262,6 +262,8 @@ impl Driver {
                 }
                 Output::Wake(shard) => shared.senders.wake(shard),
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
+                #[cfg(feature = "channels")]
+                Output::Said(message) => shared.said(message),
                 Output::Share(to, data) => self.tell(&to, "share", &data),
                 #[cfg(feature = "relay")]
                 Output::Publish(order) => {

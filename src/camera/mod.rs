@@ -170,6 +170,8 @@ impl Camera {
                 max_sessions: usize::MAX,
                 audio_packet: config.audio_packet,
                 wall_clock: Some(time::wall_clock()),
+                #[cfg(feature = "channels")]
+                channels: Some(self::core::channels::limits()),
                 ..rtc::Config::default()
             },
             streams,
@@ -220,6 +222,16 @@ impl Camera {
                 if let Some(shared) = shared.upgrade() {
                     shared.client_event(event);
                 }
+            }
+        });
+        #[cfg(feature = "channels")]
+        shared.client.route_replies({
+            let shared = Arc::downgrade(&shared);
+            move |command, status, reply| {
+                let shared = shared.upgrade()?;
+                let sent = lock(&shared.core).answer_by_channel(command, status, reply, time::now());
+                shared.inbox.changed.notify();
+                sent
             }
         });
         Ok(Camera { shared })

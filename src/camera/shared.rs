@@ -187,6 +187,15 @@ impl Shared {
         }
     }
 
+    /// What a viewer says by its call's channel is what it says by the server.
+    #[cfg(feature = "channels")]
+    pub(super) fn said(&self, message: Message) {
+        self.client_event(match message.kind() {
+            MessageKind::Command => client::Event::Command { command: message },
+            _ => client::Event::Message { message },
+        });
+    }
+
     pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
         if let Err(e) = self.client.reply(command, *status, data) {
             log::debug!("a command is not answered: {e}");

@@ -165,6 +165,10 @@ fn identity(config: &Config, token: Option<Token>) -> client::Config {
     // Ours to say, whatever the program has put there.
     data.insert(ANSWERS.into(), config.answer.presence());
     data.retain(|name, value| name != ANSWERS || !value.is_null());
+    if cfg!(feature = "channels") {
+        // Ours to say, too.
+        data.insert("channel".into(), true.into());
+    }
     if matches!(config.signalling, Signalling::Serve(_)) {
         // The page is beside our snapshots.
         data.entry("still").or_insert_with(|| true.into());

@@ -4,8 +4,19 @@ use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+#[cfg(feature = "channels")]
+use crate::call::CallId;
 use crate::media::sink::Outcome;
 use crate::net::lock;
+
+/// Who waits for a snapshot.
+pub(in crate::camera) enum Waiter {
+    /// The program, or somebody who asks by HTTP.
+    Slot(Arc<PendingSnapshot>),
+    /// A viewer, by a command of its call.
+    #[cfg(feature = "channels")]
+    Viewer(CallId, crate::proto::Message),
+}
 
 /// Where one request waits.
 #[derive(Default)]

@@ -80,6 +80,12 @@ impl Bucket {
         self.full_at = self.full_at.max(now) + self.each;
     }
 
+    /// Takes tokens, whether they are there or not: [`ready_at`](Self::ready_at) tells when what is missing is back.
+    #[cfg(feature = "channels")]
+    pub(crate) fn charge(&mut self, tokens: u32, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.each.saturating_mul(tokens);
+    }
+
     fn is_full(&self, now: Instant) -> bool {
         self.full_at <= now
     }

@@ -9,7 +9,7 @@ use crate::call::CallId;
 use crate::call::body::EndReason;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::Event;
-use crate::camera::snapshot::PendingSnapshot;
+use crate::camera::snapshot::{PendingSnapshot, Waiter};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
@@ -42,15 +42,19 @@ impl CameraCore {
 
     /// The newest frame as JPEG, now or once it arrives; one not older than `age` is reused.
     pub(in crate::camera) fn snapshot(&mut self, age: Duration, now: Instant) -> Arc<PendingSnapshot> {
-        let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
         let slot = Arc::new(PendingSnapshot::default());
-        self.snapshots.ask(slot.clone(), age, !jpeg.is_empty(), now);
+        self.ask_for_snapshot(Waiter::Slot(slot.clone()), age, now);
+        self.settle(now);
+        slot
+    }
+
+    pub(super) fn ask_for_snapshot(&mut self, waiter: Waiter, age: Duration, now: Instant) {
+        let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
+        self.snapshots.ask(waiter, age, !jpeg.is_empty(), now);
         if self.snapshots.wants() {
             self.makes_jpeg = true;
             self.want(Sink::Snapshot, jpeg, now);
         }
-        self.settle(now);
-        slot
     }
 
     /// The streams that are currently requested from the source.

@@ -128,6 +128,8 @@ impl CameraCore {
                 let viewer = self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "channels")]
+                self.channels.forget(call);
                 #[cfg(feature = "relay")]
                 self.end_publishing(call);
                 #[cfg(feature = "talk")]
@@ -137,6 +139,8 @@ impl CameraCore {
             calling::Event::Failed { call, peer, end } => {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 self.shares.forget(call);
+                #[cfg(feature = "channels")]
+                self.channels.forget(call);
                 #[cfg(feature = "relay")]
                 self.end_publishing(call);
                 #[cfg(feature = "talk")]
@@ -148,8 +152,10 @@ impl CameraCore {
             }
             #[cfg(feature = "recv")]
             calling::Event::Frame { call, frame } => return self.received(call, frame, now),
-            // A camera grants none.
-            #[cfg(feature = "calls")]
+            #[cfg(feature = "channels")]
+            calling::Event::Channel { call, event } => return self.channel_event(call, event, now),
+            // Without the feature a camera grants none.
+            #[cfg(all(feature = "calls", not(feature = "channels")))]
             calling::Event::Channel { .. } => return,
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };

@@ -1,6 +1,8 @@
 //! The camera's core on a virtual clock; the viewer is a real browser's offer.
 
 mod callers;
+#[cfg(all(feature = "channels", feature = "recv"))]
+mod channels;
 mod controls;
 #[cfg(feature = "relay")]
 mod publish;
@@ -68,6 +70,12 @@ pub(super) struct World {
     pub talk: Vec<serde_json::Value>,
     /// Where datagrams went.
     pub reached: Vec<SocketAddr>,
+    /// What viewers said by their channels.
+    #[cfg(feature = "channels")]
+    pub heard: Vec<Message>,
+    /// The datagrams themselves, where a test takes them.
+    #[cfg(all(feature = "channels", feature = "recv"))]
+    pub datagrams: Option<Vec<(SocketAddr, Vec<u8>)>>,
 }
 
 impl World {
@@ -105,7 +113,12 @@ impl World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
-            rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
+            rtc: rtc::Config {
+                candidates: vec![host],
+                #[cfg(feature = "channels")]
+                channels: Some(super::core::channels::limits()),
+                ..rtc::Config::default()
+            },
             streams: streams(vp8, None),
             bitrate: BitrateLimits::default(),
             adapt: true,
@@ -150,6 +163,10 @@ impl World {
             talk: vec![],
             next: None,
             reached: vec![],
+            #[cfg(feature = "channels")]
+            heard: vec![],
+            #[cfg(all(feature = "channels", feature = "recv"))]
+            datagrams: None,
         };
         world.input(Input::Online { address: "camera|1" });
         world
@@ -164,6 +181,10 @@ impl World {
         loop {
             while let Some(transmit) = self.core.poll_transmit(self.now) {
                 self.reached.push(transmit.path.remote);
+                #[cfg(all(feature = "channels", feature = "recv"))]
+                if let Some(all) = &mut self.datagrams {
+                    all.extend(transmit.datagrams().map(|data| (transmit.path.remote, data.to_vec())));
+                }
             }
             match self.core.poll_output() {
                 Output::Timeout(Some(at)) if at <= self.now => {
@@ -182,10 +203,14 @@ impl World {
                     other => panic!("{other:?}"),
                 },
                 Output::Reply(command, (status, data)) => {
+                    #[cfg(feature = "channels")]
+                    self.answer(&command, status, &data);
                     self.replied = data;
                     self.replies.push((command.id().map(str::to_owned), status.0));
                 }
                 Output::Event(event) => self.events.push(event),
+                #[cfg(feature = "channels")]
+                Output::Said(message) => self.heard.push(message),
                 Output::ReadHeat => {
                     self.reads += 1;
                     let reading = temperature::Reading { celsius: Some(self.celsius), throttled: None };
@@ -205,6 +230,19 @@ impl World {
                 Output::Wake(_) => {}
             }
         }
+    }
+
+    /// Replies by the channel that a command came by. Returns whether it came by one.
+    #[cfg(feature = "channels")]
+    pub(super) fn answer(
+        &mut self,
+        command: &Message,
+        status: crate::proto::Status,
+        data: &serde_json::Value,
+    ) -> bool {
+        let draft = crate::proto::Draft::new(crate::proto::MessageKind::Command);
+        let reply = draft.reply(command, status, data).finish();
+        self.core.answer_by_channel(command, status, reply, self.now).is_some()
     }
 
     /// Time passes, and the core is woken when it wants and not else.

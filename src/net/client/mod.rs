@@ -69,11 +69,18 @@ struct Inner {
     waiting: Mutex<Vec<Waker>>,
     #[cfg(any(feature = "camera", feature = "calls"))]
     hook: Hook<Event>,
+    /// Where replies go first: a command may have come past the server.
+    #[cfg(feature = "channels")]
+    replies: Mutex<Option<ReplyRoute>>,
     /// Tasks that wait for a reply or receipt.
     awaiting: Mutex<HashMap<AnswerId, Waker>>,
     events: Outlet<ClientEvent>,
     way: Way,
 }
+
+/// Takes the reply to a command, whole and without `to`, if the command came by its way.
+#[cfg(feature = "channels")]
+type ReplyRoute = Arc<dyn Fn(&Message, Status, String) -> Option<Result<(), SendError>> + Send + Sync>;
 
 /// How to connect to the server.
 enum Way {
@@ -113,6 +120,8 @@ impl Client {
                 waiting: Mutex::default(),
                 #[cfg(any(feature = "camera", feature = "calls"))]
                 hook: Hook::unset(),
+                #[cfg(feature = "channels")]
+                replies: Mutex::default(),
                 awaiting: Mutex::default(),
                 events: Outlet::new(),
                 way,
@@ -146,6 +155,15 @@ impl Client {
     #[cfg(any(feature = "camera", feature = "calls"))]
     pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.hook.add(Box::new(move |event| callback(event.clone())));
+    }
+
+    /// Sets where replies go first.
+    #[cfg(feature = "channels")]
+    pub(crate) fn route_replies(
+        &self,
+        route: impl Fn(&Message, Status, String) -> Option<Result<(), SendError>> + Send + Sync + 'static,
+    ) {
+        *lock(&self.inner.replies) = Some(Arc::new(route));
     }
 
     /// The same events as a stream that buffers at most `capacity`.
@@ -267,13 +285,20 @@ impl Client {
         self.with_agent(|agent, now| agent.command(to, node, action, data, now))
     }
 
-    /// Replies to a command.
+    /// Replies to a command, by the way that it came.
     pub fn reply<T: Serialize + ?Sized>(
         &self,
         command: &Message,
         status: Status,
         data: &T,
     ) -> Result<(), SendError> {
+        #[cfg(feature = "channels")]
+        if let Some(route) = { lock(&self.inner.replies).clone() } {
+            let draft = Draft::new(crate::proto::MessageKind::Command).reply(command, status, data);
+            if let Some(sent) = route(command, status, draft.finish()) {
+                return sent;
+            }
+        }
         self.with_agent(|agent, now| agent.reply(command, status, data, now))
     }
 
