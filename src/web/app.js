@@ -46,10 +46,10 @@ const calls = Calls.over(client, { limits: { calls: 2 } });
 const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
 const newest = new Still($('still'), () => site.still(client.token, AGE));
 const watcher = new Watcher({ client, calls, video, still: newest, ice: () => config.iceServers });
-const talkback = new TalkBack({ client });
+const talkback = new TalkBack({ client: watcher.commands });
 const minute = new Minute();
-const figures = new Figures(client);
-const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
+const figures = new Figures(watcher.commands);
+const controls = new Controls({ client: watcher.commands, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
 Object.defineProperty(window, 'symple', {
@@ -209,11 +209,12 @@ $('hangup').addEventListener('click', () => {
   else watcher.happens({ type: 'stop' });
 });
 $('snapshot').addEventListener('click', async () => {
-  const { peer, player } = talk.staged ? talk : watcher.current ?? {};
+  const { peer } = talk.staged ? talk : watcher.current ?? {};
   try {
-    const blob = await player.snapshot();
+    const blob = await (talk.staged ? talk.player : watcher).snapshot();
+    const kind = blob.type === 'image/jpeg' ? 'jpg' : 'png';
     const name = `${peer.name} ${new Date().toISOString().slice(0, 19)}`.replace(/[^\p{L}\p{N}]+/gu, '-');
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${name}.png` });
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${name}.${kind}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     toast(`Saved ${link.download}`);

@@ -20,8 +20,8 @@ export class Figures {
   #peer = null;
   #asked = -Infinity;
 
-  /** @param {import('./client.js').Client} client */
-  constructor(client) { this.client = client; }
+  /** @param {import('./channel.js').Commands} commands */
+  constructor(commands) { this.commands = commands; }
 
   /** Starts over for another call. */
   clear() { [this.#peer, this.newest] = [null, null]; }
@@ -34,9 +34,9 @@ export class Figures {
   async ask(peer, now) {
     if (peer !== this.#peer) [this.#peer, this.newest, this.#asked] = [peer, null, -Infinity];
     // Measurements may be a little early.
-    if (now - this.#asked < EVERY * 0.9 || !this.client.online) return;
+    if (now - this.#asked < EVERY * 0.9 || !this.commands.reaches(peer)) return;
     this.#asked = now;
-    const reply = await this.client.command(peer, { node: 'camera:share', action: 'read' }).catch(() => null);
+    const reply = await this.commands.command(peer, { node: 'camera:share', action: 'read' }).catch(() => null);
     if (peer === this.#peer) this.newest = reply?.status === 200 ? reply.data ?? null : null;
   }
 }

@@ -75,6 +75,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "site.js": SCRIPT,
     "watcher.js": SCRIPT,
     "watching.js": SCRIPT,
+    "channel.js": SCRIPT,
     "prepared.js": SCRIPT,
     "delays.js": SCRIPT,
     "route.js": SCRIPT,

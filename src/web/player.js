@@ -3,6 +3,7 @@
 // Events: state(state): connecting → playing ⇄ stalled → ended; stats(stats) every second;
 // picture(ms since the player was made), once; sound(muted), when the browser forced silence.
 
+import { Channel, open } from './channel.js';
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { routeOf } from './route.js';
@@ -40,6 +41,7 @@ import { StuckTracks, receives } from './stuck.js';
  * @property {RTCIceServer[]} [iceServers]
  * @property {MediaStream | null} [stream] our own, where we send too
  * @property {import('./prepared.js').Prepared | null} [prepared] a connection with its offer, for a call that only receives
+ * @property {boolean} [commands] whether the call that we make has a channel for commands
  *
  * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, buffered: number, emitted: number, decoding: number, moved: number, fresh: number }} Counters
  */
@@ -54,6 +56,7 @@ const DEAD = 8000; // ms without a byte on a disconnected path before we give up
 export class Player extends Emitter {
   #connection;
   #prepared;
+  #commands;
   /** @type {Promise<void>} descriptions and candidates are applied one after another */
   #work = Promise.resolve();
   #timer;
@@ -76,7 +79,7 @@ export class Player extends Emitter {
   constructor(options) {
     super(['state', 'stats', 'picture', 'sound', 'path']);
     need(isObject(options), () => `Player takes { call, video }, not ${kind(options)}`);
-    const { call, video, iceServers = [], stream = null, prepared = null } = options;
+    const { call, video, iceServers = [], stream = null, prepared = null, commands = false } = options;
     need(has(call, 'describe', 'on'), () => `call must be a Call, of Calls.invite() or its event "incoming", not ${kind(call)}`);
     need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
     need(Array.isArray(iceServers), () => `iceServers must be a list of RTCIceServer, not ${kind(iceServers)}`);
@@ -96,6 +99,9 @@ export class Player extends Emitter {
     this.began = performance.now();
     this.remote = new MediaStream();
     this.#prepared = prepared;
+    /** @type {Channel | null} for commands to the other side */
+    this.channel = prepared ? new Channel(prepared.channel) : null;
+    this.#commands = commands;
     const connection = this.#connection = prepared?.connection ?? new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     connection.ontrack = ({ track }) => this.#track(track);
     connection.onicecandidate = ({ candidate }) => {
@@ -202,6 +208,15 @@ export class Player extends Emitter {
     }
   }
 
+  /** Opens the channel for commands in a call that goes on, by another offer. */
+  openChannel() {
+    this.#do(async () => {
+      if (this.channel || this.call.state !== 'active') return;
+      this.channel = new Channel(open(this.#connection));
+      return this.#renegotiate();
+    });
+  }
+
   /** Begins ICE anew, in the same call: our addresses are others than before. */
   restart() {
     this.#do(async () => {
@@ -217,6 +232,7 @@ export class Player extends Emitter {
     clearInterval(this.#timer);
     clearInterval(this.#looking);
     this.#connection.onconnectionstatechange = null;
+    this.channel?.close();
     this.#connection.close();
     this.#enter('ended');
   }
@@ -242,6 +258,7 @@ export class Player extends Emitter {
       if (!sending) this.#connection.addTransceiver(kind, { direction: 'recvonly' });
     }
     askCaptureTime(this.#connection.getTransceivers());
+    if (this.#commands) this.channel = new Channel(open(this.#connection));
     await this.#tell();
   }
 

@@ -4,6 +4,7 @@
 // Events: changed() when the display needs an update; begun({ call, player, peer }) when a call has its player; over()
 // when the player is gone; stats(stats) every second.
 
+import { Commands } from './channel.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { WHOLE, look, width } from './little.js';
 import { Player, playable } from './player.js';
@@ -76,6 +77,7 @@ export class Watcher extends Emitter {
     this.state = START; // the state of watching.js
     /** @type {Current | null} */
     this.current = null;
+    this.commands = new Commands(client, (to) => this.#channelTo(to)); // to the camera on screen
     /** @type {import('./reasons.js').Words | null} */
     this.broken = null; // why this browser cannot play
     const { roster } = client;
@@ -195,6 +197,18 @@ export class Watcher extends Emitter {
     this.#resized?.disconnect();
   }
 
+  /**
+   * The camera's own picture as a JPEG where its call has a channel, else what is shown as a PNG.
+   * @returns {Promise<Blob>}
+   */
+  async snapshot() {
+    const { call, player } = this.current ?? {};
+    if (!call || !player) throw new Error('No picture yet');
+    const channel = this.#channelTo(call.remote);
+    const own = channel?.open ? await channel.snapshot().catch(() => null) : null;
+    return own ?? player.snapshot();
+  }
+
   /** @param {Camera} peer */
   #ring(peer) {
     if (!playable()) return this.#fails(PAGE.unplayable, 'no-codec');
@@ -211,7 +225,8 @@ export class Watcher extends Emitter {
   #begin(call, peer, prepared = null) {
     let player;
     try {
-      player = new Player({ call, video: this.video, iceServers: this.ice(), prepared });
+      const commands = this.known(peer).channel === true;
+      player = new Player({ call, video: this.video, iceServers: this.ice(), prepared, commands });
     } catch (error) {
       call.hangup('bad-description');
       return this.#fails(PAGE.media(/** @type {Error} */ (error).message), 'bad-description');
@@ -219,7 +234,11 @@ export class Watcher extends Emitter {
     this.broken = null;
     this.current = { call, player, peer };
     this.#still(peer);
-    player.on('picture', () => this.happens({ type: 'picture' }));
+    player.on('picture', () => {
+      this.happens({ type: 'picture' });
+      // In a call that the camera made, the offer was its own.
+      if (!call.outgoing && this.known(peer).channel === true) player.openChannel();
+    });
     player.on('state', (state) => {
       if (state === 'stalled') this.happens({ type: 'stalled' });
       else if (state === 'playing') this.happens({ type: 'flowing' });
@@ -248,10 +267,11 @@ export class Watcher extends Emitter {
     if (unseen && after) return void (this.#hiding = setTimeout(() => this.#wish(0), after));
     const saves = /** @type {any} */ (navigator).connection?.saveData === true;
     const share = unseen ? 'key-frames' : saves || this.little ? 'small' : 'full';
-    if (share === this.#wished || this.current?.call.state !== 'active' || !this.client.online) return;
+    const { call, player } = this.current ?? {};
+    if (share === this.#wished || call?.state !== 'active' || !player || !this.commands.reaches(call.remote)) return;
     this.#wished = share;
-    this.current.player.sparse = unseen;
-    this.client.send({ type: 'command', to: this.current.call.remote, node: 'camera:share', action: 'wish', data: { share } });
+    player.sparse = unseen;
+    this.commands.command(call.remote, { node: 'camera:share', action: 'wish', data: { share } }).catch(() => {});
   }
 
   /** Checks how large the picture is shown. In picture-in-picture, the person chose the size. */
@@ -306,6 +326,15 @@ export class Watcher extends Emitter {
     this.happens({ type: 'ended', code: call.reason ?? 'ended', message: call.message, remote: call.endedByRemote });
     this.#after(peer);
     if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
+  }
+
+  /**
+   * The channel of the call with this camera, if the camera reads commands from it.
+   * @param {string} to
+   */
+  #channelTo(to) {
+    const { call, player, peer } = this.current ?? {};
+    return call?.isWith(to) && peer && this.known(peer).channel === true ? player?.channel ?? null : null;
   }
 
   // ── The prepared connection for the next call ──

@@ -110,8 +110,8 @@ test('what the camera knows stands beside what the browser measured', () => {
 
 test('a camera is asked for its figures once a second, and an old answer is not that of another call', async () => {
   const asked = [];
-  const client = { online: true, command: (to, { node, action }) => new Promise((answer) => { asked.push({ to, node, action, answer }); }) };
-  const figures = new Figures(client);
+  const camera = { reaches: () => true, command: (to, { node, action }) => new Promise((answer) => { asked.push({ to, node, action, answer }); }) };
+  const figures = new Figures(camera);
   const first = figures.ask('a|1', 0);
   figures.ask('a|1', 500);
   assert.deepEqual(asked.map(({ to, node, action }) => [to, node, action]), [['a|1', 'camera:share', 'read']]);

@@ -1,7 +1,7 @@
 //! A camera controlled by lines on its standard input: `call USER`, `hangup`. It has controls like those of a V4L2
 //! camera, with made-up values. For the tests in browsers and with other WebRTC stacks.
 //!
-//! PORT is the port to listen on; LISTEN the address, loopback by default; SIZE such as 320x180.
+//! CONNECT is the URL of a server elsewhere. Without it, PORT is the port to listen on; LISTEN the address, loopback by default; SIZE such as 320x180.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use symple::call::body::EndReason;
-use symple::camera::{Camera, Config, Event, Serve, Signalling};
+use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling};
 use symple::client;
 use symple::media::source::controls::{Control, ControlKind, Value};
 use symple::media::source::gst::CaptureSettings;
@@ -22,7 +22,10 @@ fn main() {
     let port = var("PORT").expect("PORT is set").parse().expect("PORT is a number");
     let ip = var("LISTEN").map_or(Ipv4Addr::LOCALHOST.into(), |ip| ip.parse().expect("LISTEN is an address"));
     let listen = vec![SocketAddr::new(ip, port)];
-    let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
+    let signalling = match var("CONNECT") {
+        Some(url) => Signalling::Connect(Connect::new(url)),
+        None => Signalling::Serve(Serve { listen, ..Serve::default() }),
+    };
     let data = [("controls".to_owned(), true.into())].into_iter().collect();
     let mut capture = CaptureSettings::default();
     if let Some(size) = var("SIZE") {
@@ -48,7 +51,7 @@ fn main() {
         }
         _ => {}
     });
-    println!("open {}", camera.urls().first().expect("it serves"));
+    println!("open {}", camera.urls().first().map_or("the page of its server", String::as_str));
 
     let steered = camera.clone();
     std::thread::spawn(move || {

@@ -18,6 +18,8 @@ export class Player extends Emitter<PlayerEvents> {
     error: Error | null;
     began: number;
     remote: MediaStream;
+    /** @type {Channel | null} for commands to the other side */
+    channel: Channel | null;
     get connection(): RTCPeerConnection;
     /** Of the network path: connecting, connected, disconnected … */
     get path(): RTCPeerConnectionState;
@@ -43,6 +45,8 @@ export class Player extends Emitter<PlayerEvents> {
     pause(kind: "audio" | "video"): void;
     /** Whether the other side sends video, as was agreed. */
     get seen(): boolean;
+    /** Opens the channel for commands in a call that goes on, by another offer. */
+    openChannel(): void;
     /** Begins ICE anew, in the same call: our addresses are others than before. */
     restart(): void;
     close(): void;
@@ -111,6 +115,10 @@ export type PlayerOptions = {
      * a connection with its offer, for a call that only receives
      */
     prepared?: import("./prepared.js").Prepared | null | undefined;
+    /**
+     * whether the call that we make has a channel for commands
+     */
+    commands?: boolean | undefined;
 };
 export type Counters = {
     now: number;
@@ -127,3 +135,4 @@ export type Counters = {
     fresh: number;
 };
 import { Emitter } from './events.js';
+import { Channel } from './channel.js';

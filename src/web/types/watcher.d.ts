@@ -30,6 +30,7 @@ export class Watcher extends Emitter<WatcherEvents> {
     state: import("./watching.js").State;
     /** @type {Current | null} */
     current: Current | null;
+    commands: Commands;
     /** @type {import('./reasons.js').Words | null} */
     broken: import("./reasons.js").Words | null;
     /** Whether the picture is shown so small that the small rendition is enough. */
@@ -57,6 +58,11 @@ export class Watcher extends Emitter<WatcherEvents> {
     attend(): () => void;
     /** Ends the call and all timers; the client stays open. */
     close(): void;
+    /**
+     * The camera's own picture as a JPEG where its call has a channel, else what is shown as a PNG.
+     * @returns {Promise<Blob>}
+     */
+    snapshot(): Promise<Blob>;
     #private;
 }
 export type Call = import("./call.js").Call;
@@ -94,4 +100,5 @@ export type WatcherOptions = {
     still?: import("./still.js").Still | null | undefined;
 };
 import { Emitter } from './events.js';
+import { Commands } from './channel.js';
 import { Player } from './player.js';
