@@ -148,7 +148,7 @@ impl Camera {
             config.data.entry("controls").or_insert_with(|| true.into());
         }
         #[cfg(feature = "relay")]
-        let publishers = publishers(&config);
+        let publishers = publishers(&mut config);
         #[cfg(feature = "talk")]
         let talking = open_talk(&mut config)?;
         let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
@@ -589,9 +589,13 @@ fn open_talk(config: &mut Config) -> Result<Option<self::core::talk::Talking>, C
 
 /// What the core knows of publishers; `None` if the source is another one.
 #[cfg(feature = "relay")]
-fn publishers(config: &Config) -> Option<self::core::publish::Publishers> {
+fn publishers(config: &mut Config) -> Option<self::core::publish::Publishers> {
     let CameraSource::Published(Publishing { who, occupied, video }) = &config.source else { return None };
     let permission = Permission::new(who.clone(), &config.signalling);
+    if permission.is_given() {
+        // Pages offer what somebody may only.
+        config.data.entry("publish").or_insert_with(|| true.into());
+    }
     Some(self::core::publish::Publishers::new(permission, *occupied, *video, config.bitrate.start))
 }
 

@@ -12,7 +12,7 @@ import { TalkBack, hold } from './talkback.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice, standing } from './words.js';
-import { words } from './reasons.js';
+import { published, words } from './reasons.js';
 import { $, keep, line, list, measure, remember, say, sayDevices, sayOwn, sayShare, sayTalk, toast } from './view.js';
 
 const video = $('video');
@@ -99,13 +99,13 @@ talk.on('stats', measured);
 talk.on('stage', () => {
   watcher.happens({ type: 'pause' });
   minute.clear();
-  sound = true;
-  video.muted = false;
+  sound = !talk.publishing;
+  video.muted = talk.publishing; // nobody wants to hear oneself
 });
 talk.on('over', ({ call, peer, player, staged }) => {
   if (call.reason === 'glare') return;
-  const [title, more] = words(call.reason, { name: peer.name, remote: call.endedByRemote });
-  if (call.endedByRemote || call.reason !== 'ended') toast([title, player?.error?.message ?? (staged ? '' : more)].filter(Boolean).join('. '));
+  const [title, more] = (player?.publishes ? published : words)(call.reason, { name: peer.name, remote: call.endedByRemote });
+  if (call.endedByRemote || call.reason !== 'ended') toast([title, player?.error?.message ?? (staged && !player.publishes ? '' : more)].filter(Boolean).join('. '));
   if (staged) video.srcObject = null;
   measure();
   if (staged) watcher.happens({ type: 'resume' });
@@ -269,6 +269,29 @@ $('devices').addEventListener('click', () => {
 for (const kind of ['audio', 'video']) $(`device-${kind}`).addEventListener('change', ({ target }) => talk.own.use(kind, target.value));
 navigator.mediaDevices?.addEventListener?.('devicechange', () => show());
 
+/** The relay on screen, if it takes what viewers publish. */
+function publishable() {
+  const peer = watcher.state.peer ?? watcher.state.wish;
+  const known = peer && client.online ? watcher.known(peer) : null;
+  return known?.publish === true ? known : null;
+}
+
+$('publish').addEventListener('click', () => {
+  const peer = publishable();
+  if (!peer) return;
+  $('publish-title').textContent = `Publish to ${peer.name}`;
+  $('publish-screen').hidden = !talk.own.canShare;
+  $('publishing').showModal();
+});
+for (const what of ['camera', 'screen', 'microphone']) {
+  $(`publish-${what}`).addEventListener('click', () => {
+    const peer = publishable();
+    $('publishing').close();
+    if (peer) talk.publish(peer, what);
+  });
+}
+$('publish-cancel').addEventListener('click', () => $('publishing').close());
+
 $('accept').addEventListener('click', () => talk.accept());
 $('decline').addEventListener('click', () => talk.decline());
 $('incoming').addEventListener('cancel', () => talk.decline());
@@ -293,6 +316,10 @@ function why({ player, peer }) {
 function over() {
   if (talk.staged) {
     const { player, peer, call } = talk;
+    if (talk.publishing && player.state === 'playing') {
+      if (talk.own.picture) return { title: `Live on ${peer.name}`, kind: 'playing' };
+      return { title: `Live on ${peer.name}`, more: 'Only your microphone is sent.', kind: 'voice' };
+    }
     if (player.state === 'playing' && !player.seen) return { title: peer.name, more: 'The camera is off.', kind: 'voice' };
     if (player.state === 'playing') return { title: `Playing ${peer.name}`, kind: 'playing' };
     if (player.state === 'stalled') return { title: standing({ ...why(talk), name: peer.name })[0], kind: 'stalled' };
@@ -330,6 +357,10 @@ function paint() {
   const playing = phase === 'playing' || phase === 'stalled';
   say(over());
   const muted = video.muted;
+  if (talk.publishing && talk.staged && video.srcObject !== talk.own.stream) {
+    video.srcObject = talk.own.stream;
+    video.play().catch(() => {});
+  }
   const audible = Boolean(player?.remote.getAudioTracks().length);
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
@@ -344,6 +375,10 @@ function paint() {
   talkback.of(playing && !talk.staged ? watcher.current : null, playing && !talk.staged && watcher.known(peer).talk);
   sayTalk(talkback, talkback.other && (roster.get(talkback.other)?.name ?? talkback.other.split('|')[0]));
   controls.of(playing && !talk.staged ? watcher.known(peer) : null);
+  const stage = talk.busy ? null : publishable();
+  $('publish').hidden = !stage;
+  $('publish').disabled = Boolean(cannotTalk());
+  $('publish').title = stage ? cannotTalk() || `Show ${stage.name} your camera or screen` : '';
   $('adjust').hidden = !controls.any;
   $('tuning').hidden = !(tuning && controls.any);
   $('adjust').setAttribute('aria-expanded', String(!$('tuning').hidden));
@@ -356,15 +391,15 @@ function paint() {
 /** Ourselves, small, and what a person does about it in a call. */
 function showSelf() {
   const { own, staged } = talk;
-  const stream = staged ? own.stream : null;
+  const stream = staged && !talk.publishing ? own.stream : null;
   if ($('self').srcObject !== stream) {
     $('self').srcObject = stream;
     if (stream) $('self').play().catch(() => {});
   }
   $('self').hidden = !(stream && own.picture);
   $('self').classList.toggle('screen', own.sharing);
-  sayOwn(stream && own);
-  choosing &&= Boolean(stream);
+  sayOwn(staged && own.stream ? own : null);
+  choosing &&= staged && Boolean(own.stream);
   $('devices').setAttribute('aria-expanded', String(choosing));
   if (!choosing) $('own').hidden = true;
   else own.list().then((devices) => sayDevices(choosing && devices));

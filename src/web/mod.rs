@@ -76,6 +76,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "watcher.js": SCRIPT,
     "watching.js": SCRIPT,
     "channel.js": SCRIPT,
+    "publish.js": SCRIPT,
     "prepared.js": SCRIPT,
     "delays.js": SCRIPT,
     "route.js": SCRIPT,

@@ -5,7 +5,7 @@
 import { Emitter } from './events.js';
 
 /** What to request from the browser, from the best to the minimum that a call needs. */
-const WISHES = [{ video: true, audio: true }, { audio: true }];
+const WISHES = { camera: [{ video: true, audio: true }, { audio: true }], microphone: [{ audio: true }] };
 
 export class Own extends Emitter {
   #devices;
@@ -27,10 +27,15 @@ export class Own extends Emitter {
   get muted() { return !this.microphone?.enabled; }
   get canShare() { return Boolean(this.#devices.getDisplayMedia); }
 
-  /** Opens camera and microphone, or the microphone alone. Resolves to whether there is anything to send. */
-  async take() {
+  /**
+   * Opens camera and microphone, or the microphone alone; or the screen, and the microphone if it may be used. Resolves
+   * to whether there is anything to send.
+   * @param {'camera' | 'microphone' | 'screen'} [what]
+   */
+  async take(what = 'camera') {
+    if (what === 'screen') return this.#takeScreen();
     await this.#forget();
-    for (const wish of WISHES) {
+    for (const wish of WISHES[what]) {
       try {
         this.stream = await this.#devices.getUserMedia(this.#wish(wish));
         this.stream.getTracks().forEach((track) => this.#follow(track));
@@ -45,6 +50,21 @@ export class Own extends Emitter {
       }
     }
     return false;
+  }
+
+  /** The screen comes first: browsers give it only right after a click. */
+  async #takeScreen() {
+    const track = await this.#screen();
+    if (!track) return false;
+    const stream = await this.#devices.getUserMedia(this.#wish({ audio: true })).catch(() => null);
+    this.stream = stream ?? new MediaStream();
+    if (stream) stream.getTracks().forEach((of) => this.#follow(of));
+    else this.emit('said', 'The screen is sent without sound: there is no microphone that may be used.');
+    this.sharing = true;
+    this.stream.addTrack(track);
+    this.#unshareAfter(track);
+    this.emit('changed');
+    return true;
   }
 
   /** Turns everything off. */
@@ -72,20 +92,29 @@ export class Own extends Emitter {
   async share(on) {
     if (!this.stream || on === this.sharing) return;
     if (!on) return this.#unshare();
-    let screen;
-    try {
-      screen = await this.#devices.getDisplayMedia({ video: true });
-    } catch ({ name, message }) {
-      // The person cancelled, which needs no message.
-      if (name !== 'NotAllowedError') this.emit('said', `The screen cannot be shared: ${message}`);
-      return;
-    }
-    const [track] = screen.getVideoTracks();
+    const track = await this.#screen();
+    if (!track) return;
     if (!this.stream) return track.stop(); // the call is over
     this.#camera = this.picture;
     this.sharing = true;
     this.#put('video', track, { keep: true });
-    // The browser has its own button to stop sharing.
+    this.#unshareAfter(track);
+  }
+
+  /** Resolves to a track of the screen, or null. */
+  async #screen() {
+    try {
+      const screen = await this.#devices.getDisplayMedia({ video: true });
+      return screen.getVideoTracks()[0];
+    } catch ({ name, message }) {
+      // The person cancelled, which needs no message.
+      if (name !== 'NotAllowedError') this.emit('said', `The screen cannot be shared: ${message}`);
+      return null;
+    }
+  }
+
+  /** The browser has its own button to stop sharing. */
+  #unshareAfter(track) {
     track.addEventListener('ended', () => { if (this.picture === track) this.#unshare(); });
   }
 

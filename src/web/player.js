@@ -6,6 +6,7 @@
 import { Channel, open } from './channel.js';
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
+import { publish, sentOf } from './publish.js';
 import { routeOf } from './route.js';
 import { StuckTracks, receives } from './stuck.js';
 
@@ -41,6 +42,7 @@ import { StuckTracks, receives } from './stuck.js';
  * @property {RTCIceServer[]} [iceServers]
  * @property {MediaStream | null} [stream] our own, where we send too
  * @property {import('./prepared.js').Prepared | null} [prepared] a connection with its offer, for a call that only receives
+ * @property {boolean} [publishes] whether our stream is sent, in several encodings, and nothing is received
  * @property {boolean} [commands] whether the call that we make has a channel for commands
  *
  * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, buffered: number, emitted: number, decoding: number, moved: number, fresh: number }} Counters
@@ -79,7 +81,7 @@ export class Player extends Emitter {
   constructor(options) {
     super(['state', 'stats', 'picture', 'sound', 'path']);
     need(isObject(options), () => `Player takes { call, video }, not ${kind(options)}`);
-    const { call, video, iceServers = [], stream = null, prepared = null, commands = false } = options;
+    const { call, video, iceServers = [], stream = null, prepared = null, publishes = false, commands = false } = options;
     need(has(call, 'describe', 'on'), () => `call must be a Call, of Calls.invite() or its event "incoming", not ${kind(call)}`);
     need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
     need(Array.isArray(iceServers), () => `iceServers must be a list of RTCIceServer, not ${kind(iceServers)}`);
@@ -87,6 +89,7 @@ export class Player extends Emitter {
     this.call = call;
     this.video = video;
     this.stream = stream;
+    this.publishes = publishes;
     /** @type {PlayerState} */
     this.state = 'connecting';
     /** @type {Stats | null} */
@@ -167,10 +170,13 @@ export class Player extends Emitter {
       if (!lane) {
         // Before the first description it is in that; after it the call gets a section for it.
         if (!track || !this.#connection.currentRemoteDescription) return;
-        this.#connection.addTransceiver(track, { direction: 'sendrecv', streams: this.stream ? [this.stream] : [] });
+        if (this.publishes && this.stream) publish(this.#connection, track, this.stream);
+        else this.#connection.addTransceiver(track, { direction: 'sendrecv', streams: this.stream ? [this.stream] : [] });
         return this.#renegotiate();
       }
       await lane.sender.replaceTrack(track);
+      // A section that was inactive for a while would have lost its encodings.
+      if (this.publishes) return;
       const listens = receives(lane.direction);
       const direction = track ? (listens ? 'sendrecv' : 'sendonly') : listens ? 'recvonly' : 'inactive';
       if (lane.direction === direction) return;
@@ -253,7 +259,7 @@ export class Player extends Emitter {
       return this.#describeOurs();
     }
     this.#send();
-    for (const kind of ['video', 'audio']) {
+    for (const kind of this.publishes ? [] : ['video', 'audio']) {
       const sending = this.stream?.getTracks().some((track) => track.kind === kind);
       if (!sending) this.#connection.addTransceiver(kind, { direction: 'recvonly' });
     }
@@ -331,7 +337,10 @@ export class Player extends Emitter {
     const sent = this.#connection.getSenders().map(({ track }) => track);
     const { stream } = this;
     if (!stream) return;
-    for (const track of stream.getTracks()) if (!sent.includes(track)) this.#connection.addTrack(track, stream);
+    for (const track of stream.getTracks().filter((it) => !sent.includes(it))) {
+      if (this.publishes) publish(this.#connection, track, stream);
+      else this.#connection.addTrack(track, stream);
+    }
   }
 
   /** @param {import('./call.js').Candidate | null} candidate */
@@ -422,8 +431,9 @@ export class Player extends Emitter {
     const chosen = all.find(({ type }) => type === 'transport')?.selectedCandidatePairId;
     const pair = report.get(chosen)
       ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));
-    const bytes = (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
-    const frames = video?.framesDecoded ?? 0;
+    const out = this.publishes ? sentOf(all) : null;
+    const bytes = out?.bytes ?? (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
+    const frames = out?.frames ?? video?.framesDecoded ?? 0;
     // Bytes come without a picture, too: a sender probes the path with padding, and with what it sent before.
     const media = (video?.framesReceived ?? frames) + (audio?.packetsReceived ?? 0);
     const lost = video?.packetsLost ?? 0;
@@ -442,12 +452,12 @@ export class Player extends Emitter {
     };
     this.stats = {
       state: this.state,
-      width: this.video.videoWidth,
-      height: this.video.videoHeight,
+      width: out?.width ?? this.video.videoWidth,
+      height: out?.height ?? this.video.videoHeight,
       fps: seconds ? Math.max(0, (frames - last.frames) / seconds) : null,
       bitrate: seconds ? Math.max(0, ((bytes - last.bytes) * 8) / seconds) : null, // bit/s
       rtt,
-      codec: report.get(video?.codecId)?.mimeType?.split('/')[1] ?? null,
+      codec: report.get(out?.codecId ?? video?.codecId)?.mimeType?.split('/')[1] ?? null,
       loss: lossOf(received - last.received, lost - last.lost), // 0 to 1, of this interval
       delay: perFrame(processing - last.processing, frames - last.frames), // ms, first packet to decoded frame
       delays: this.#delays.parts({
@@ -460,11 +470,11 @@ export class Player extends Emitter {
       frames,
     };
     this.emit('stats', this.stats);
-    if (frames > 0 && this.firstPicture === null && this.video.videoWidth) this.#picture();
+    if (frames > 0 && !out && this.firstPicture === null && this.video.videoWidth) this.#picture();
     const quiet = now - this.#last.moved;
     // Whoever agreed to send nothing is not stalled.
     const still = this.remote.getTracks().length ? now - this.#last.fresh : 0;
-    if (this.state === 'connecting' && this.call.state === 'active' && !this.seen && media > 0) this.#enter('playing');
+    if (this.state === 'connecting' && this.call.state === 'active' && !this.seen && (out?.bytes ?? media) > 0) this.#enter('playing');
     const path = this.#connection.connectionState;
     if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
     else if (document.hidden || this.#shown === null || !video) this.#flows(still < 2 * INTERVAL);

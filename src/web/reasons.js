@@ -89,3 +89,21 @@ export function wait(code, tries, random = 0.5) {
 export function words(code, { name = 'The camera', remote = true } = {}) {
   return row(code)[1]({ name, remote });
 }
+
+/** @type {Record<string, (name: string) => Words>} */
+const PUBLISHED = {
+  'not-allowed': (name) => [`You cannot publish to ${name} now`, 'Somebody else may be live there, or its owner does not allow you to.'],
+  busy: (name) => [`You cannot publish to ${name} now`, 'Somebody else is live there.'],
+  replaced: (name) => [`Somebody else is live on ${name} now`, ''],
+  'no-codec': (name) => [`${name} takes no video of this browser`, 'Its owner chose another codec.'],
+};
+
+/**
+ * Why we do not publish to a relay any more: [title, advice].
+ * @param {string} code
+ * @param {{ name?: string, remote?: boolean }} [call]
+ * @returns {Words}
+ */
+export function published(code, call = {}) {
+  return PUBLISHED[code]?.(call.name ?? '') ?? [words(code, call)[0], ''];
+}

@@ -1,4 +1,5 @@
 // Calls with people: starts, answers or declines them. A call takes the stage from the camera once both sides agreed.
+// Publishing to a relay is such a call, in which we only send; our own picture has the stage.
 //
 // Events: changed(), stage() when a call takes the stage, stats(stats) of its player,
 // over({ call, peer, player, staged }), said(words), a message for the person.
@@ -14,7 +15,7 @@ export class Talk extends Emitter {
   /** `calls` is a Calls, `ice()` returns the ICE servers, `own` is what we send. */
   constructor({ calls, roster, video, ice, own = new Own() }) {
     super(['changed', 'stage', 'stats', 'over', 'said']);
-    Object.assign(this, { calls, roster, video, ice, own, call: null, peer: null, player: null, preparing: false, asking: null });
+    Object.assign(this, { calls, roster, video, ice, own, call: null, peer: null, player: null, preparing: false, publishing: false, asking: null });
     calls.on('ended', (call) => this.#ended(call));
     own.on('changed', () => this.emit('changed'));
     own.on('said', (words) => this.emit('said', words));
@@ -40,6 +41,26 @@ export class Talk extends Emitter {
       this.#take(this.calls.invite(peer.address, { video: true, audio: true, direction: 'sendrecv' }), peer);
     }
     if (!this.call) this.peer = null;
+    this.emit('changed');
+  }
+
+  /** Sends our camera, screen or microphone to a relay, for others to watch. */
+  async publish(peer, what) {
+    if (this.busy) return;
+    Object.assign(this, { preparing: true, publishing: true, peer });
+    this.emit('changed');
+    const taken = await this.own.take(what);
+    this.preparing = false;
+    if (taken && this.roster.get(peer.address)) {
+      // The relay knows one call with us: that in which we watch it ends first.
+      this.emit('stage');
+      this.#take(this.calls.invite(peer.address, { video: true, audio: true, direction: 'sendonly' }), peer);
+      this.#play();
+    } else {
+      Object.assign(this, { publishing: false, peer: null });
+      this.own.release();
+      if (taken) this.emit('said', words('offline', { name: peer.name })[0]);
+    }
     this.emit('changed');
   }
 
@@ -88,7 +109,7 @@ export class Talk extends Emitter {
     Object.assign(this, { call, peer });
     // Subscribes before anybody else, so that the player gets the `accepted` that follows this state.
     call.on('state', (state) => {
-      if (state === 'connecting') this.#stage();
+      if (state === 'connecting' && !this.player) this.#stage();
       this.emit('changed');
     });
   }
@@ -96,8 +117,13 @@ export class Talk extends Emitter {
   #stage() {
     // Whatever has the stage releases it now.
     this.emit('stage');
+    this.#play();
+  }
+
+  #play() {
+    const { call, video, publishing, own: { stream } } = this;
     try {
-      this.player = new Player({ call: this.call, video: this.video, iceServers: this.ice(), stream: this.own.stream });
+      this.player = new Player({ call, video, iceServers: this.ice(), stream, publishes: publishing });
     } catch (error) {
       this.emit('said', `The call failed in this browser: ${error.message}`);
       this.call.hangup('bad-description');
@@ -117,7 +143,7 @@ export class Talk extends Emitter {
     }
     if (call !== this.call) return;
     const { peer, player } = this;
-    Object.assign(this, { call: null, peer: null, player: null });
+    Object.assign(this, { call: null, peer: null, player: null, publishing: false });
     if (call.reason === 'glare') this.#held = true;
     else this.own.release();
     this.emit('over', { call, peer, player, staged: Boolean(player) });

@@ -32,6 +32,8 @@ class Stream {
 
 const fault = (name) => Object.assign(new Error(name), { name });
 
+globalThis.MediaStream ??= Stream;
+
 /** Devices as a browser has them; `fail(wish)` may return an error. */
 function world({ there = ['mic', 'mic2', 'cam', 'cam2'], fail = () => null } = {}) {
   Track.all = [];
@@ -85,6 +87,27 @@ test('without a camera it is the microphone; blocked, nothing; and it is said', 
   assert.equal(await blocked.own.take(), false);
   assert.match(blocked.said.join(), /blocked/);
   assert.equal(blocked.asked.length, 1, 'who says no is not asked again');
+});
+
+test('the screen or the microphone is taken alone, and a camera comes when it is asked for', async () => {
+  const w = world();
+  assert.equal(await w.own.take('screen'), true);
+  assert.deepEqual([w.live(), w.own.sharing, w.asked], [['mic', 'screen'], true, [{ audio: true }]]);
+  w.own.picture.end();
+  assert.deepEqual([w.live(), w.own.sharing, w.sent], [['mic'], false, ['video none']]);
+  await w.own.film(true);
+  assert.deepEqual([w.live(), w.sent], [['cam', 'mic'], ['video none', 'video cam']]);
+  w.own.release();
+  const silent = world({ fail: ({ audio }) => (audio ? fault('NotAllowedError') : null) });
+  assert.equal(await silent.own.take('screen'), true);
+  assert.deepEqual(silent.live(), ['screen']);
+  assert.match(silent.said.join(), /without sound/);
+  const refused = world({ fail: ({ screen }) => (screen ? fault('NotAllowedError') : null) });
+  assert.equal(await refused.own.take('screen'), false);
+  assert.deepEqual([refused.live(), refused.asked], [[], []]);
+  const spoken = world();
+  assert.equal(await spoken.own.take('microphone'), true);
+  assert.deepEqual([spoken.live(), spoken.own.picture], [['mic'], null]);
 });
 
 test('the camera is stopped and started, the microphone muted in place', async () => {

@@ -7,6 +7,7 @@ export class Player extends Emitter<PlayerEvents> {
     call: import("./call.js").Call;
     video: HTMLVideoElement;
     stream: MediaStream | null;
+    publishes: boolean;
     /** @type {PlayerState} */
     state: PlayerState;
     /** @type {Stats | null} */
@@ -115,6 +116,10 @@ export type PlayerOptions = {
      * a connection with its offer, for a call that only receives
      */
     prepared?: import("./prepared.js").Prepared | null | undefined;
+    /**
+     * whether our stream is sent, in several encodings, and nothing is received
+     */
+    publishes?: boolean | undefined;
     /**
      * whether the call that we make has a channel for commands
      */

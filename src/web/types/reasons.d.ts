@@ -10,6 +10,16 @@ export function wait(code: string, tries: number, random?: number): number;
  * @param {Partial<Who>} [who]
  */
 export function words(code: string, { name, remote }?: Partial<Who>): Words;
+/**
+ * Why we do not publish to a relay any more: [title, advice].
+ * @param {string} code
+ * @param {{ name?: string, remote?: boolean }} [call]
+ * @returns {Words}
+ */
+export function published(code: string, call?: {
+    name?: string;
+    remote?: boolean;
+}): Words;
 /** When the page automatically calls a camera again. */
 export const AGAIN: Readonly<{
     now: "now";

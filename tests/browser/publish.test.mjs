@@ -1,0 +1,91 @@
+// A person publishes from the page to a relay, and somebody else watches.
+
+import assert from 'node:assert/strict';
+import { judge } from './axe.mjs';
+import { freePort, scenario, until } from './harness.mjs';
+import { HANGUP, as, online, watch, words } from './page.mjs';
+
+async function relay(s, ...args) {
+  const port = String(await freePort());
+  const program = await s.symple(['relay', '--port', port, ...args], { ready: /^open http/ });
+  return { program, url: `http://127.0.0.1:${port}/` };
+}
+
+/** Opens the page of somebody with devices. */
+async function person(s, url, name) {
+  const page = await (await s.chromium({ devices: true })).page(url, { before: as(name) });
+  await online(page);
+  await until('there is a button to publish', () => page.visible('#publish'));
+  return page;
+}
+
+/** Waits until 20 more frames are shown: Chromium's fake camera has no counter in its picture. */
+async function sees(page) {
+  const shown = () => page.evaluate("document.getElementById('video').getVideoPlaybackQuality().totalVideoFrames");
+  const before = await shown();
+  await until('20 more frames are shown', async () => await shown() >= before + 20);
+}
+
+const live = (page) => words(page, /Live on /);
+const state = (page) => page.probe('attribute', '#stage', 'data-state');
+
+scenario('a page publishes its camera to a relay, and another one watches', { needs: ['chromium'] }, async (s) => {
+  const { url } = await relay(s, '--codec', 'vp8');
+  const ann = await person(s, url, 'ann');
+  await judge(s, ann, 'may publish', 10);
+  await ann.click('#publish');
+  await until('the dialog is there', () => ann.visible('#publishing'));
+  await s.shot(ann, 'dialog');
+  await judge(s, ann, 'is asked what to publish', 10);
+  await ann.click('#publish-cancel');
+  await until('the dialog is gone', async () => !(await ann.visible('#publishing')));
+  assert.equal(await ann.evaluate('symple.player?.publishes ?? false'), false, 'nothing was opened');
+
+  await ann.click('#publish');
+  await ann.click('#publish-camera');
+  await live(ann);
+  assert.equal(await state(ann), 'playing');
+  await until('one sees oneself', () => ann.evaluate("document.getElementById('video').videoWidth > 0"));
+  assert.equal(await ann.evaluate("document.getElementById('video').muted"), true, 'nobody hears oneself');
+  await judge(s, ann, 'is live', 10);
+
+  const bob = await watch(await s.chromium(), url, { before: as('bob') });
+  await sees(bob);
+  await until('the figures are those of what is sent', async () => /^\d+×\d+$/.test(await ann.text('#stat-size')) && /bit\/s$/.test(await ann.text('#stat-bitrate')));
+  await s.shot(ann, 'live');
+  // Nothing comes back.
+  assert.deepEqual(await ann.evaluate("symple.player.connection.getTransceivers().map(({ currentDirection }) => currentDirection)"), ['sendonly', 'sendonly']);
+
+  await ann.click('#film');
+  await words(ann, /Only your microphone is sent/);
+  await ann.click('#film');
+  await until('the camera is on again', async () => (await state(ann)) === 'playing');
+  await sees(bob);
+
+  await ann.click(HANGUP);
+  await until('the page watches again', () => ann.evaluate('symple.watching.phase !== "none"'));
+  await until('the camera is off', () => ann.evaluate("!document.getElementById('self').srcObject && symple.player?.publishes !== true"));
+  await words(bob, /no picture at the moment/);
+});
+
+scenario('only one publishes at a time, and the other one is told', { needs: ['chromium'] }, async (s) => {
+  const { url } = await relay(s, '--codec', 'vp8');
+  const ann = await person(s, url, 'ann');
+  await ann.click('#publish');
+  await ann.click('#publish-microphone');
+  await live(ann);
+  const bob = await person(s, url, 'bob');
+  await bob.click('#publish');
+  await bob.click('#publish-camera');
+  await until('it is told why', async () => (await bob.text('#toast')).length > 0);
+  s.note(await bob.text('#toast'));
+  await until('it watches again', () => bob.evaluate('symple.watching.phase !== "none"'));
+  assert.equal(await ann.evaluate('symple.player.publishes'), true);
+});
+
+scenario('where nobody may publish there is no button', { needs: ['chromium'] }, async (s) => {
+  const { url } = await relay(s, '--publish', 'nobody');
+  const page = await (await s.chromium()).page(url, { before: as('ann') });
+  await until('it calls the relay', () => page.evaluate('symple.watching.phase === "calling"'));
+  assert.equal(await page.visible('#publish'), false);
+});
