@@ -36,6 +36,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("listening on port {}", server.addresses()[0].port());
     // A second core would run the same: std::thread::spawn(|| block_on(server.run())).
-    smol::block_on(server.run());
+    symple::net::block_on(server.run());
     Ok(())
 }

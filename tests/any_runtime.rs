@@ -86,6 +86,30 @@ fn on_bare_threads() {
 }
 
 #[test]
+fn on_threads_with_reactors_of_their_own() {
+    let mut threads = Vec::new();
+    scenario(|task| threads.push(std::thread::spawn(move || symple::net::block_on(task))));
+    threads.into_iter().for_each(|t| t.join().expect("no driver panics"));
+    // All in one thread, which begins when the scenario waits for the first time.
+    let (give, given) = smol::channel::unbounded::<Task>();
+    let thread = std::thread::spawn(move || {
+        let executor = smol::LocalExecutor::new();
+        symple::net::block_on(executor.run(async {
+            let mut tasks = Vec::new();
+            while let Ok(task) = given.recv().await {
+                tasks.push(executor.spawn(task));
+            }
+            for task in tasks {
+                task.await;
+            }
+        }));
+    });
+    scenario(|task| give.try_send(task).expect("unbounded"));
+    drop(give);
+    thread.join().expect("no driver panics");
+}
+
+#[test]
 fn under_smol() {
     let executor = std::sync::Arc::new(smol::Executor::new());
     let (stop, stopped) = smol::channel::bounded::<()>(1);
@@ -121,12 +145,11 @@ fn several_drivers_share_one_hub() {
     let server =
         Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
     let url = format!("ws://{}", server.addresses()[0]);
+    // Of different kinds.
     let drivers: Vec<_> = (0..3)
-        .map(|_| {
-            std::thread::spawn({
-                let run = server.run();
-                move || smol::block_on(run)
-            })
+        .map(|n| {
+            let run = server.run();
+            std::thread::spawn(move || if n == 1 { smol::block_on(run) } else { symple::net::block_on(run) })
         })
         .collect();
     let client = Client::new(&url, Config::new("alice")).expect("a good address");
@@ -140,6 +163,66 @@ fn several_drivers_share_one_hub() {
     running.join().expect("no driver panics");
     server.shutdown();
     drivers.into_iter().for_each(|d| d.join().expect("every driver ends"));
+}
+
+#[test]
+fn peers_of_a_driver_that_is_dropped_go_on_with_the_others() {
+    const PEERS: usize = 6;
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let url = format!("ws://{}", server.addresses()[0]);
+    let clients: Vec<_> = (0..PEERS)
+        .map(|n| {
+            let config = Config { rooms: vec!["team".into()], ..Config::new(format!("peer-{n}")) };
+            Client::new(&url, config).expect("a good address")
+        })
+        .collect();
+    let heard: Vec<_> = clients.iter().map(listen).collect();
+    let runs: Vec<_> = clients.iter().map(Client::run).collect();
+    let running = std::thread::spawn(move || {
+        let executor = smol::LocalExecutor::new();
+        let tasks: Vec<_> = runs.into_iter().map(|run| executor.spawn(run)).collect();
+        smol::block_on(executor.run(async {
+            for task in tasks {
+                task.await;
+            }
+        }));
+    });
+    // The first accepts; in each round one that has peers ends, and the next takes over.
+    let drive = |kind: usize| {
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let run = server.run();
+        let thread = std::thread::spawn(move || {
+            let until = futures_lite::future::or(run, async { _ = stopped.recv().await });
+            if kind == 2 { smol::block_on(until) } else { symple::net::block_on(until) }
+        });
+        (stop, thread)
+    };
+    let mut drivers = std::collections::VecDeque::from([drive(0), drive(1)]);
+    for heard in &heard {
+        wait(heard, "welcome", |e| matches!(e, Event::Online { .. }));
+    }
+    for round in 0..4 {
+        let text = format!("round {round}");
+        for (n, from) in clients.iter().enumerate() {
+            let to = (n + 1) % PEERS;
+            let draft = Draft::new(MessageKind::Message).to(&format!("peer-{to}")).data(&text);
+            from.send(draft).expect("online");
+            let is = |e: &Event| {
+                assert!(!matches!(e, Event::Offline { .. }), "peer-{to} lost its connection");
+                matches!(e, Event::Message { message: m } if m.data::<String>().is_ok_and(|d| d == text))
+            };
+            wait(&heard[to], &format!("a message in round {round}"), is);
+        }
+        drivers.push_back(drive(round + 2));
+        let (stop, thread) = drivers.pop_front().expect("there are two");
+        drop(stop);
+        thread.join().expect("no driver panics");
+    }
+    clients.iter().for_each(Client::close);
+    running.join().expect("no driver panics");
+    server.shutdown();
+    drivers.into_iter().for_each(|(_, thread)| thread.join().expect("no driver panics"));
 }
 
 #[test]

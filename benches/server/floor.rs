@@ -1,5 +1,5 @@
-//! The floor: a bare relay on the server's own WebSocket library and runtime. It only has rooms and forwarding: no
-//! JSON, no rules, no limits. Its cost is that of the sockets.
+//! The floor: a bare relay on the server's own WebSocket library, and on smol. It only has rooms and forwarding: no
+//! JSON, no rules, no limits. Its cost is that of the sockets, at a reactor that arms them anew for each wait.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};

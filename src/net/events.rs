@@ -10,6 +10,7 @@ use futures_lite::Stream;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::lock;
+use super::reactor::outside;
 use super::wake::Signal;
 
 /// The number of events that may wait for a callback; beyond it, an application whose callback does not return loses
@@ -149,7 +150,7 @@ impl<E: Lossy> Outlet<E> {
             (slot.callback.take(), slot.changes)
         };
         if let Some(mut callback) = callback {
-            callback(event);
+            outside(|| callback(event));
             let mut slot = lock(&self.callback);
             if slot.changes == changes {
                 slot.callback = Some(callback);

@@ -2,7 +2,7 @@
 //!
 //! Each driver is a future that the caller runs: [`Client::run`](crate::Client::run), [`Server::run`](crate::Server::run). Nothing is spawned except the
 //! reactor thread of `async-io` and, during a name lookup, one thread that calls the system's resolver. The same future
-//! runs on smol, on tokio and on a plain thread:
+//! runs on smol, on tokio and on a plain thread. A server costs least with [`block_on`], which gives its thread a reactor.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")] {
@@ -39,6 +39,8 @@ mod lookup;
 mod network;
 #[cfg(feature = "camera")]
 pub(crate) mod own_waker;
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) mod reactor;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "server")]
@@ -68,6 +70,8 @@ pub(crate) use events::{Lossy, Outlet};
 pub use http::origins::Origins;
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
+#[cfg(any(feature = "client", feature = "server"))]
+pub use reactor::block_on;
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, BindError, ServerConfig, ServerEvent};
 #[cfg(all(feature = "tls", feature = "client"))]

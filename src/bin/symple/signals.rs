@@ -37,6 +37,25 @@ pub(crate) fn run(
     tell: impl FnMut(SignalRequest),
     beside: impl Future<Output = ()>,
 ) {
+    smol::block_on(with_signals(work, signals, tell, beside));
+}
+
+/// As [`run`], for a server without UDP: with the thread's own reactor.
+pub(crate) fn run_server(
+    work: impl Future<Output = ()>,
+    signals: Signals,
+    tell: impl FnMut(SignalRequest),
+    beside: impl Future<Output = ()>,
+) {
+    symple::net::block_on(with_signals(work, signals, tell, beside));
+}
+
+async fn with_signals(
+    work: impl Future<Output = ()>,
+    signals: Signals,
+    tell: impl FnMut(SignalRequest),
+    beside: impl Future<Output = ()>,
+) {
     let tasks = LocalExecutor::new();
     let _heed = tasks.spawn(heed(signals, tell));
     let _beside = tasks.spawn(beside);
@@ -47,7 +66,7 @@ pub(crate) fn run(
             super::unsafe_malloc::give_back();
         }
     });
-    smol::block_on(tasks.run(work));
+    tasks.run(work).await;
 }
 
 async fn heed(signals: Signals, mut tell: impl FnMut(SignalRequest)) {

@@ -9,6 +9,7 @@ use async_tungstenite::tungstenite::http::Uri;
 use smol::Async;
 
 use crate::net::lookup::look_up;
+use crate::net::reactor::Socket;
 use crate::net::ws::io::Io;
 use crate::net::ws::{self, WebSocket};
 
@@ -91,10 +92,10 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self) -> Result<Async<TcpStream>, String> {
+    async fn connect(&self) -> Result<Socket, String> {
         let mut last = "The server's name has no IP address".to_owned();
         for address in look_up(&self.url.host, self.url.port).await? {
-            match Async::<TcpStream>::connect(address).await {
+            match Async::<TcpStream>::connect(address).await.and_then(Socket::adopt) {
                 Ok(tcp) => return Ok(tcp),
                 Err(e) => last = format!("Cannot connect to the server: {}", e.kind()),
             }
@@ -103,7 +104,7 @@ impl Dialer {
     }
 
     #[cfg(feature = "tls")]
-    async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
+    async fn secure(&self, tcp: Socket) -> Result<Io, String> {
         if !self.url.tls {
             return Ok(Io::plain(tcp));
         }
@@ -119,7 +120,7 @@ impl Dialer {
     }
 
     #[cfg(not(feature = "tls"))]
-    async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
+    async fn secure(&self, tcp: Socket) -> Result<Io, String> {
         Ok(Io::plain(tcp))
     }
 }

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use super::application_routes::{Found, Route};
 use super::upload::{BodyOutcome, Upload};
 use super::{Method, Request, Response, Rules, bearer, single};
+use crate::net::reactor::outside;
 
 /// A request on its way to its handler.
 pub(super) struct Asked<'a> {
@@ -104,6 +105,7 @@ async fn run(route: &Route, request: Request) -> Response {
 
 /// The result of the handler, or `None` if it panicked.
 pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let work = || outside(work);
     #[cfg(feature = "rtc")]
     return crate::rtc::contained(work);
     #[cfg(not(feature = "rtc"))]

@@ -13,6 +13,7 @@ mod pace;
 mod proxy;
 mod proxy_faults;
 mod response;
+mod timer;
 mod upgrade;
 mod upload;
 
@@ -26,7 +27,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{StatusCode, Version};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::FuturesIo;
 
 use super::server::connection_limits::{ConnectionLimits, Counted};
 use super::time::{Alarm, now};
@@ -44,6 +45,7 @@ use pace::Pace;
 use proxy::client_address;
 use proxy_faults::{Trouble, Troubles};
 use response::{Out, Watched};
+use timer::Timers;
 pub use upload::BodyError;
 
 /// The timeout for the head of a request, and for an idle connection.
@@ -141,7 +143,7 @@ pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upg
         }
     });
     let mut connection = http1::Builder::new()
-        .timer(SmolTimer::new())
+        .timer(Timers)
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_SIZE)
         .serve_connection(FuturesIo::new(Watched { io, pace: pace.clone() }), service);

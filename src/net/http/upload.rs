@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Bytes};
-use smol::Timer;
 
 use super::pace::Patience;
 use super::{Response, lock, now};
+use crate::net::time::Timer;
 
 /// How much to read of a refused body, so that its sender sees the response instead of a reset.
 const MAX_DISCARD: usize = 512 << 10;

@@ -9,13 +9,15 @@ use std::time::Duration;
 use futures_lite::{AsyncRead as _, AsyncWrite as _, FutureExt};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value};
-use smol::{Async, Timer};
+use smol::Async;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::lookup::look_up;
 use super::slots::{Slots, slot};
 use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
+use crate::net::reactor::Socket;
+use crate::net::time::Timer;
 use crate::net::ws::io::Io;
 use crate::server::cluster::BROADCAST;
 
@@ -186,7 +188,7 @@ async fn connect(url: &RedisUrl, (host, port): &HostPort) -> Result<Io, RedisErr
     let unreachable = |words: String| RedisError::new("unreachable", words);
     let mut last = "The name of the Redis has no IP address".to_owned();
     for address in look_up(host, *port).await.map_err(unreachable)? {
-        match Async::<TcpStream>::connect(address).await {
+        match Async::<TcpStream>::connect(address).await.and_then(Socket::adopt) {
             Ok(tcp) => {
                 _ = tcp.get_ref().set_nodelay(true);
                 return secure(url, host, tcp).await;
@@ -198,7 +200,7 @@ async fn connect(url: &RedisUrl, (host, port): &HostPort) -> Result<Io, RedisErr
 }
 
 #[cfg(feature = "tls")]
-async fn secure(url: &RedisUrl, host: &str, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
+async fn secure(url: &RedisUrl, host: &str, tcp: Socket) -> Result<Io, RedisError> {
     let failed = |why: String| RedisError::new("unreachable", format!("TLS to Redis failed: {why}"));
     if !url.tls {
         return Ok(Io::plain(tcp));
@@ -211,7 +213,7 @@ async fn secure(url: &RedisUrl, host: &str, tcp: Async<TcpStream>) -> Result<Io,
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &RedisUrl, _: &str, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
+async fn secure(_: &RedisUrl, _: &str, tcp: Socket) -> Result<Io, RedisError> {
     Ok(Io::plain(tcp))
 }
 

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use futures_lite::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
-use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
 use super::super::server::{self, AuthRequest, Inner, Task};
-use super::super::time::now;
+use super::super::time::{Timer, now};
 use super::super::wake::Signal;
 use super::super::{lock, random_id};
 use super::connection::Connection;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
-use smol::Timer;
 
 use super::nodes::{Ask, Nodes, Reply};
 use super::sessions::millis;
 use super::{PATIENCE, RedisError};
+use crate::net::time::Timer;
 
 /// The timeout for the nodes of a cluster together: one that hangs must not delay queries to others.
 const TURN: Duration = Duration::from_secs(2);

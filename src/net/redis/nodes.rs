@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
-use smol::Timer;
 
-use super::super::time::now;
+use super::super::time::{Timer, now};
 use super::connection::{Connection, master, nobody, slots};
 use super::slots::{Redirect, Slots, slot};
 use super::url::{HostPort, RedisHosts};

@@ -1,20 +1,22 @@
 //! Accepts sockets within the limits, and takes each from HTTP to a WebSocket at the hub.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::FutureExt;
-use smol::{Async, Timer};
 
 use super::Inner;
 use super::connection::Connection;
 use super::connection_limits::{ConnectionLimits, Counted, Full, Stranger};
+use super::pool::Place;
 use super::port::Port;
-use crate::net::time::now;
+use crate::net::reactor;
+use crate::net::time::{Timer, now};
 use crate::net::ws::{Gate, WebSocket};
 use crate::net::{http, lock};
 use crate::server::{ConnId, MAX_BEFORE_WELCOME, Seldom};
@@ -110,14 +112,14 @@ impl Sockets {
 
 impl Inner {
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let listener = match Async::new(listener) {
+        let mut listener = match reactor::Source::new(listener) {
             Ok(listener) => listener,
             Err(e) => return log::error!("cannot use a listening socket: {e}"),
         };
         loop {
-            match listener.accept().await {
+            match poll_fn(|cx| listener.poll_read_with(cx, TcpListener::accept, |_| false)).await {
                 Ok((tcp, peer)) => {
-                    let Some(executor) = self.life.running() else { return };
+                    let Some(pool) = self.life.running() else { return };
                     if self.life.is_closing() {
                         return;
                     }
@@ -131,7 +133,15 @@ impl Inner {
                         });
                         continue;
                     };
-                    executor.spawn(self.clone().socket(tcp, peer.ip(), socket)).detach();
+                    let Some(place) = pool.place() else { return };
+                    let home = place.0.clone();
+                    match reactor::Socket::at(tcp, home.reactor.as_ref()) {
+                        Ok(tcp) => {
+                            let serving = self.clone().socket(tcp, peer.ip(), (socket, place));
+                            pool.spawn_at(&home, serving);
+                        }
+                        Err(e) => log::debug!("closed a new socket: {e}"),
+                    }
                 }
                 Err(e) => {
                     self.sockets.warn(
@@ -144,7 +154,7 @@ impl Inner {
         }
     }
 
-    async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
+    async fn socket(self: Arc<Self>, tcp: reactor::Socket, host: IpAddr, _counted: (Socket, Place)) {
         let last_call = self.life.last_call();
         // A client without a WebSocket by then gets no goodbye: responses are written within this time.
         let ending = async {
@@ -159,7 +169,7 @@ impl Inner {
     }
 
     /// From an accepted socket to a WebSocket at the hub.
-    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Connection, Counted)> {
+    async fn greet(self: Arc<Self>, tcp: reactor::Socket, host: IpAddr) -> Option<(Connection, Counted)> {
         _ = tcp.get_ref().set_nodelay(true);
         let sockets = &self.sockets;
         let Some(mut stranger) = sockets.limits.stranger() else {

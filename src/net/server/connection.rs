@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use smol::Timer;
-
 use super::port::Port;
 use crate::net::event_loop::{self, Turn};
+use crate::net::time::Timer;
 use crate::net::wake::Signal;
 use crate::net::ws::{Got, Put, SENT, WebSocket};
 use crate::server::{Input, Transmit};
@@ -131,7 +130,7 @@ impl Connection {
             if self.socket.is_reset() {
                 return None;
             }
-            timer.set_after(RESET);
+            *timer = Timer::after(RESET);
         }
         Some(())
     }
@@ -248,11 +247,11 @@ mod tests {
     use super::*;
     use async_tungstenite::tungstenite::protocol::Role;
     use futures_lite::future::block_on;
-    use smol::Async;
     use std::io::Read;
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     use crate::net::ServerConfig;
+    use crate::net::reactor::Socket;
     use crate::net::ws::io::Io;
     use crate::{Server, net::wake::Signal};
 
@@ -272,7 +271,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         client.set_nonblocking(true).expect("open");
-        let io = Io::plain(Async::new(listener.accept().expect("one is coming").0).expect("a socket"));
+        let io = Io::plain(Socket::new(listener.accept().expect("one is coming").0).expect("a socket"));
         let socket = block_on(WebSocket::new(io, Vec::new(), Role::Server, 1 << 20));
         let port = Port::open(&server.inner, Some(Ipv4Addr::LOCALHOST.into()));
         server.inner.input(Input::Text { conn: port.conn, text: r#"{"type":"auth","user":"alice"}"# });

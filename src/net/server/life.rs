@@ -1,11 +1,11 @@
-//! The life of a server: open, closing, ended; and the executor that all of its `run` futures share.
+//! The life of a server: open, closing, ended; and the tasks that all of its `run` futures share.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use smol::Executor;
 use smol::channel::{Receiver, Sender, bounded};
 
+use super::pool::Pool;
 use crate::net::lock;
 
 /// Moves in one direction: [`close`](Life::close), then [`end`](Life::end) or the end of the last socket.
@@ -20,7 +20,7 @@ pub(super) struct Life {
     /// Accepted sockets that are still open.
     sockets: AtomicUsize,
     /// Owned only by the `run` futures, so that dropping them drops the tasks, and with them the sockets.
-    executor: Mutex<Weak<Executor<'static>>>,
+    pool: Mutex<Weak<Pool>>,
 }
 
 impl Life {
@@ -33,24 +33,24 @@ impl Life {
             running: Mutex::new(Some(running)),
             end,
             sockets: AtomicUsize::new(0),
-            executor: Mutex::default(),
+            pool: Mutex::default(),
         }
     }
 
-    /// The executor, and whether this call created it: then its tasks must be spawned.
-    pub(super) fn executor(&self) -> (Arc<Executor<'static>>, bool) {
-        let mut held = lock(&self.executor);
-        if let Some(executor) = held.upgrade() {
-            return (executor, false);
+    /// The tasks, and whether this call created the pool: then they must be spawned, once a worker has entered it.
+    pub(super) fn pool(&self) -> (Arc<Pool>, bool) {
+        let mut held = lock(&self.pool);
+        if let Some(pool) = held.upgrade() {
+            return (pool, false);
         }
-        let executor = Arc::new(Executor::new());
-        *held = Arc::downgrade(&executor);
-        (executor, true)
+        let pool = Pool::new();
+        *held = Arc::downgrade(&pool);
+        (pool, true)
     }
 
-    /// The executor while a `run` future lives.
-    pub(super) fn running(&self) -> Option<Arc<Executor<'static>>> {
-        lock(&self.executor).upgrade()
+    /// The tasks while a `run` future lives.
+    pub(super) fn running(&self) -> Option<Arc<Pool>> {
+        lock(&self.pool).upgrade()
     }
 
     /// Stops accepting sockets. The end of the last open one ends the server; without any, [`Life::end_if_over`] does,

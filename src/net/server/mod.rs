@@ -8,6 +8,7 @@ pub(crate) mod connection_limits;
 mod life;
 mod listening;
 mod open_files;
+mod pool;
 mod port;
 mod shared;
 #[cfg(all(test, feature = "camera"))]
@@ -23,13 +24,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use smol::{Executor, Timer};
-
 use super::event_loop::{self, Turn};
 use super::events::{Events, Lossy, Outlet};
 use super::http::origins::Origins;
 use super::http::{Answers, Rules, base_path};
-use super::time::Alarm;
+use super::time::{Alarm, Timer};
 use crate::proto::{Peer, Status};
 use crate::server::{ConnId, Event, Hub, Input, Stats, Verdict, Whom};
 use accept::Sockets;
@@ -40,6 +39,7 @@ pub use config::ServerConfig;
 use connection_limits::{ConnectionLimits, LimitSettings};
 use life::Life;
 pub use listening::BindError;
+use pool::{Pool, Work};
 #[cfg(feature = "client")]
 pub(crate) use port::Port;
 use shared::{Core, SharedHub};
@@ -267,14 +267,12 @@ impl Server {
         inner.life.close();
         inner.input(Input::Shutdown);
         inner.life.end_if_over();
-        if let Some(executor) = inner.life.running() {
+        if let Some(pool) = inner.life.running() {
             let inner = inner.clone();
-            executor
-                .spawn(async move {
-                    Timer::after(LAST_GOODBYE).await;
-                    inner.life.end();
-                })
-                .detach();
+            pool.spawn(async move {
+                Timer::after(LAST_GOODBYE).await;
+                inner.life.end();
+            });
         }
     }
 
@@ -290,10 +288,10 @@ impl Server {
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.inner.clone();
         async move {
-            let executor = inner.clone().executor();
-            executor.run(inner.life.ended()).await;
+            let mut work = inner.clone().work();
+            work.run(inner.life.ended()).await;
             if let Some(bus) = &inner.bus {
-                executor.run(bus.flush(&inner)).await;
+                work.run(bus.flush(&inner)).await;
             }
         }
     }
@@ -306,33 +304,30 @@ impl fmt::Debug for Server {
 }
 
 impl Inner {
-    /// The executor shared by all `run` futures.
-    fn executor(self: Arc<Self>) -> Arc<Executor<'static>> {
-        let (executor, is_new) = self.life.executor();
-        if !is_new {
-            return executor;
+    /// The work of one `run` future; the first begins the tasks.
+    fn work(self: Arc<Self>) -> Work {
+        let (pool, is_new) = self.life.pool();
+        let work = pool.clone().enter();
+        if is_new {
+            self.begin(&pool);
         }
+        work
+    }
+
+    fn begin(self: Arc<Self>, pool: &Pool) {
         for listener in self.sockets.take_listeners() {
-            executor.spawn(self.clone().accept(listener)).detach();
+            pool.spawn(self.clone().accept(listener));
         }
         #[cfg(feature = "camera")]
-        executor.spawn(self.clone().judge()).detach();
-        executor
-            .spawn({
-                let (inner, mut alarm) = (self.clone(), Alarm::unset());
-                async move { poll_fn(|cx| inner.poll_time(&mut alarm, cx)).await }
-            })
-            .detach();
+        pool.spawn(self.clone().judge());
+        pool.spawn({
+            let (inner, mut alarm) = (self.clone(), Alarm::unset());
+            async move { poll_fn(|cx| inner.poll_time(&mut alarm, cx)).await }
+        });
         if let Some(bus) = &self.bus {
-            executor.spawn(bus.clone().run(self.clone())).detach();
+            pool.spawn(bus.clone().run(self.clone()));
         }
-        executor
-            .spawn({
-                let inner = self.clone();
-                async move { poll_fn(|cx| inner.poll_events(cx)).await }
-            })
-            .detach();
-        executor
+        pool.spawn(async move { poll_fn(|cx| self.poll_events(cx)).await });
     }
 
     fn next_conn(&self) -> ConnId {

@@ -1,9 +1,6 @@
 //! The certificate of a server, if it has one.
 
-use std::net::TcpStream;
-
-use smol::Async;
-
+use crate::net::reactor::Socket;
 use crate::net::ws::io::Io;
 
 #[cfg(feature = "tls")]
@@ -14,9 +11,9 @@ mod with {
 
     use futures_lite::FutureExt;
     use futures_rustls::TlsAcceptor;
-    use smol::Timer;
 
-    use super::{Async, Io, TcpStream};
+    use super::{Io, Socket};
+    use crate::net::time::Timer;
     use crate::net::{ServerTls, lock};
 
     /// The timeout of a handshake.
@@ -39,7 +36,7 @@ mod with {
             lock(&self.0).is_some()
         }
 
-        pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        pub(crate) async fn secure(&self, tcp: Socket) -> Option<Io> {
             let Some(acceptor) = lock(&self.0).clone() else { return Some(Io::plain(tcp)) };
             let late = async {
                 Timer::after(HANDSHAKE).await;
@@ -58,7 +55,7 @@ mod with {
 
 #[cfg(not(feature = "tls"))]
 mod with {
-    use super::{Async, Io, TcpStream};
+    use super::{Io, Socket};
 
     pub(in crate::net::server) struct Tls;
 
@@ -68,7 +65,7 @@ mod with {
             false
         }
 
-        pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        pub(crate) async fn secure(&self, tcp: Socket) -> Option<Io> {
             Some(Io::plain(tcp))
         }
     }

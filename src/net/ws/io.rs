@@ -10,17 +10,16 @@ use std::cell::RefCell;
 use std::io;
 #[cfg(feature = "server")]
 use std::io::IoSlice;
-use std::net::TcpStream;
 use std::pin::Pin;
 #[cfg(feature = "server")]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use smol::Async;
 
 #[cfg(feature = "server")]
 use super::size_limit::{Gate, TooLarge};
+use crate::net::reactor::Socket;
 
 /// The maximum to read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;
@@ -104,9 +103,9 @@ pub(crate) struct Io {
 }
 
 enum Stream {
-    Plain(Async<TcpStream>),
+    Plain(Socket),
     #[cfg(feature = "tls")]
-    Tls(Box<futures_rustls::TlsStream<Async<TcpStream>>>),
+    Tls(Box<futures_rustls::TlsStream<Socket>>),
 }
 
 /// Bytes that are consumed from the front; without capacity when empty.
@@ -144,12 +143,12 @@ macro_rules! each {
 }
 
 impl Io {
-    pub(crate) fn plain(tcp: Async<TcpStream>) -> Io {
+    pub(crate) fn plain(tcp: Socket) -> Io {
         Io::new(Stream::Plain(tcp))
     }
 
     #[cfg(feature = "tls")]
-    pub(crate) fn tls(tls: futures_rustls::TlsStream<Async<TcpStream>>) -> Io {
+    pub(crate) fn tls(tls: futures_rustls::TlsStream<Socket>) -> Io {
         Io::new(Stream::Tls(Box::new(tls)))
     }
 
@@ -259,7 +258,7 @@ impl Io {
     /// Fills the shared buffer and distributes it: to `buf` first, the rest is kept.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.drained
-            && let Stream::Plain(tcp) = &self.stream
+            && let Stream::Plain(tcp) = &mut self.stream
         {
             ready!(tcp.poll_readable(cx))?;
         }
@@ -325,14 +324,14 @@ mod tests {
     use super::*;
     use futures_lite::future::block_on;
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn reading_in_small_pieces_returns_everything_written() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let there = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (here, _) = listener.accept().expect("one is coming");
-        let [mut here, there] = [here, there].map(|tcp| Io::plain(Async::new(tcp).expect("a socket")));
+        let [mut here, there] = [here, there].map(|tcp| Io::plain(Socket::new(tcp).expect("a socket")));
         let sent: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
         block_on(async {
             let writing = async {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::FutureExt;
 use futures_lite::future::{block_on, poll_fn};
-use smol::Async;
 
 use super::io::Io;
 use super::served::LARGE;
 use super::{Got, Put, WebSocket};
+use crate::net::reactor::Socket;
 
 const MAX: usize = 1 << 20;
 
@@ -44,7 +44,7 @@ fn pair() -> (WebSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     let (server, _) = listener.accept().expect("one is coming");
-    let io = Io::plain(Async::new(server).expect("a fresh socket"));
+    let io = Io::plain(Socket::new(server).expect("a fresh socket"));
     (block_on(WebSocket::new(io, Vec::new(), Role::Server, MAX)), client)
 }
 

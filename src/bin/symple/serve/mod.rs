@@ -160,7 +160,8 @@ fn run(plan: &Plan) -> Result<(), Failure> {
             None => log::info!("nothing to reload: there is no certificate"),
         },
     };
-    signals::run(server.run(), signals, tell, certificate::tend(plan.certificate.as_ref(), Some(&server)));
+    let tend = certificate::tend(plan.certificate.as_ref(), Some(&server));
+    signals::run_server(server.run(), signals, tell, tend);
     drivers.into_iter().for_each(|driver| _ = driver.join());
     Ok(())
 }
@@ -168,7 +169,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
 fn driver(server: &Server) -> Option<std::thread::JoinHandle<()>> {
     let run = server.run();
     let thread = std::thread::Builder::new().name("symple-driver".into());
-    let started = thread.spawn(move || smol::block_on(run));
+    let started = thread.spawn(move || symple::net::block_on(run));
     started.map_err(|e| log::warn!("running with one thread fewer: {e}")).ok()
 }
 

@@ -10,9 +10,9 @@ use async_tungstenite::tungstenite::protocol::Role;
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_lite::Stream;
 use futures_sink::Sink;
-use smol::Async;
 
 use super::super::{Got, Put, WebSocket};
+use crate::net::reactor::Socket;
 use crate::net::ws::io::Io;
 use crate::proto::CloseCode;
 
@@ -23,7 +23,7 @@ const MAX: usize = 16 << 20;
 pub(super) fn serve(tcp: TcpStream, role: Role) {
     _ = tcp.set_nodelay(true);
     smol::block_on(async {
-        let io = Io::plain(Async::new(tcp).expect("a fresh socket"));
+        let io = Io::plain(Socket::new(tcp).expect("a fresh socket"));
         let mut link = WebSocket::new(io, Vec::new(), role, MAX).await;
         let mut closing = false;
         poll_fn(|cx| while_open(&mut link, &mut closing, cx)).await;
