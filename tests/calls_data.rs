@@ -9,8 +9,11 @@ use std::time::Duration;
 use futures_lite::StreamExt;
 use futures_lite::future::{block_on, or, zip};
 use symple::call::body::EndReason;
-use symple::calling::{Call, Calling, Conversation};
+use symple::calling::{Call, Calling, Conversation, IncomingCall};
 use symple::client::{self, RequestError};
+use symple::media::Codec;
+use symple::media::Kind::Audio;
+use symple::media::source::{Feed, Source};
 use symple::net::{ClientEvent, ServerConfig};
 use symple::proto::{Draft, MessageKind, Status};
 use symple::rtc::{ChannelError, ChannelMessage, ChannelOptions, Directions};
@@ -22,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 struct Program {
     client: Client,
     calling: Calling,
+    _feeds: Vec<Feed>,
 }
 
 impl Program {
@@ -29,7 +33,10 @@ impl Program {
         let config = client::Config { rooms: vec!["public".into()], ..client::Config::new(user) };
         let client = Client::new(url, config).expect("a good address");
         let calling = Calling::new(&client).expect("a free port");
-        Program { client, calling }
+        // Where there is audio, nothing is said.
+        let (source, feeds) = Source::push_streams([Codec::Opus]);
+        calling.set_source(source);
+        Program { client, calling, _feeds: feeds }
     }
 
     fn address(&self) -> String {
@@ -47,6 +54,18 @@ impl Drop for Program {
 /// Two programs, of which the first has called the second: without audio and video, and with data channels if the second
 /// one grants them.
 fn with_call(grants: bool, act: impl AsyncFnOnce(&Server, [String; 2], Conversation, Conversation)) {
+    let accept = |arrived: IncomingCall| {
+        let arrived = if grants { arrived.with_channels() } else { arrived };
+        arrived.accept(Directions::new([], [])).expect("it still rings")
+    };
+    with_such_a_call(Call::new([], []).with_channels(), accept, act);
+}
+
+fn with_such_a_call(
+    call: Call,
+    accept: impl Fn(IncomingCall) -> Conversation,
+    act: impl AsyncFnOnce(&Server, [String; 2], Conversation, Conversation),
+) {
     let address = "127.0.0.1:0".parse().expect("literal");
     let server = Server::bind(ServerConfig::listen([address])).expect("a free port");
     let url = format!("ws://{}", server.addresses()[0]);
@@ -65,11 +84,9 @@ fn with_call(grants: bool, act: impl AsyncFnOnce(&Server, [String; 2], Conversat
             assert!(events.any(added).await, "they see each other");
         }
         let mut incoming = bob.calling.incoming();
-        let call = Call::new([], []).with_channels();
         let made = alice.calling.call(&bob.address(), call).expect("it is there");
         let arrived = incoming.next().await.expect("it rings");
-        let arrived = if grants { arrived.with_channels() } else { arrived };
-        let taken = arrived.accept(Directions::new([], [])).expect("it still rings");
+        let taken = accept(arrived);
         act(&server, [alice.address(), bob.address()], made, taken).await;
     };
     let late = async {
@@ -89,7 +106,6 @@ fn binary(len: usize, byte: u8) -> ChannelMessage {
 fn channels_of_both_sides_carry_what_was_sent() {
     with_call(true, async |_, _, alice, bob| {
         let mut arrived = [alice.channels(), bob.channels()];
-        assert_eq!(alice.open_channel("early").expect_err("not yet"), ChannelError::NotAgreed);
         zip(alice.connected(), bob.connected()).await.0.expect("connected");
         for (n, from) in [&alice, &bob].into_iter().enumerate() {
             let options = ChannelOptions { protocol: "echo/1".into(), ..ChannelOptions::new("echo") };
@@ -121,6 +137,43 @@ fn channels_of_both_sides_carry_what_was_sent() {
         alice.hang_up(EndReason::Ended);
         assert!(arrived[1].next().await.is_none(), "the call has ended");
     });
+}
+
+#[test]
+fn a_call_that_began_without_channels_gets_them_when_somebody_wants_them() {
+    let talk = || Directions::new([Audio], [Audio]);
+    let accept = |arrived: IncomingCall| arrived.accept(talk()).expect("it still rings");
+    let call = || Call::new([Audio], [Audio]);
+    for n in [0, 1] {
+        with_such_a_call(call(), accept, async |_, _, alice, bob| {
+            assert_eq!(alice.open_channel("early").expect_err("not yet"), ChannelError::NotAgreed);
+            zip(alice.connected(), bob.connected()).await.0.expect("connected");
+            let sides = if n == 0 { [&alice, &bob] } else { [&bob, &alice] };
+            let nobody = sides[0].open_channel("nobody").expect("the other side is asked");
+            assert_eq!(nobody.send(&"x".into()), Err(ChannelError::NotOpen));
+            assert_eq!(nobody.opened().await, Err(ChannelError::NotAgreed), "and takes none");
+            assert_eq!(nobody.send(&"x".into()), Err(ChannelError::NotAgreed));
+            assert_eq!(nobody.recv().await, None);
+            let mut arrived = sides[1].channels();
+            let ours = sides[0].open_channel("echo").expect("the other side is asked");
+            ours.opened().await.expect("and takes it now");
+            let theirs = arrived.next().await.expect("it arrives");
+            ours.send(&"hello".into()).expect("open");
+            assert_eq!(theirs.recv().await, Some("hello".into()));
+        });
+        with_such_a_call(call(), accept, async |_, _, alice, bob| {
+            zip(alice.connected(), bob.connected()).await.0.expect("connected");
+            let sides = if n == 0 { [&alice, &bob] } else { [&bob, &alice] };
+            let first = sides[0].messages();
+            assert_eq!(first.opened().await, Err(ChannelError::NotAgreed), "the other side takes none");
+            // Now both want them.
+            let mut second = sides[1].messages();
+            second.opened().await.expect("agreed");
+            first.opened().await.expect("agreed");
+            first.deliver(Draft::new(MessageKind::Event).data(&1)).await.expect("it is read");
+            assert!(second.next().await.is_some());
+        });
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) struct Arrived {
 enum Phase {
     Opening,
     Open,
-    Closed,
+    Closed(ChannelError),
 }
 
 struct Queue {
@@ -156,9 +156,9 @@ impl ChannelQueues {
     }
 
     /// The channel was closed; what came before can still be read.
-    pub(super) fn closed(&mut self, channel: ChannelId) {
+    pub(super) fn closed(&mut self, channel: ChannelId, error: ChannelError) {
         if let Some(queue) = self.queues.get_mut(&channel) {
-            queue.phase = Phase::Closed;
+            queue.phase = Phase::Closed(error);
             self.woken.extend(queue.reader.take());
             self.woken.append(&mut queue.writers);
         }
@@ -171,7 +171,10 @@ impl ChannelQueues {
     pub(super) fn end(&mut self) {
         self.over = true;
         let all: Vec<ChannelId> = self.queues.keys().copied().collect();
-        all.into_iter().for_each(|channel| self.closed(channel));
+        for channel in all {
+            let error = self.error(channel).unwrap_or(ChannelError::Closed);
+            self.closed(channel, error);
+        }
         if let Some(taker) = self.taker.take() {
             taker.close();
         }
@@ -186,6 +189,14 @@ impl ChannelQueues {
         self.woken.extend(queue.writers);
         self.waiting -= queue.messages.iter().map(cost).sum::<usize>();
         self.release()
+    }
+
+    /// Why a channel is closed, if it is.
+    pub(super) fn error(&self, channel: ChannelId) -> Option<ChannelError> {
+        match self.queues.get(&channel)?.phase {
+            Phase::Closed(error) => Some(error),
+            Phase::Opening | Phase::Open => None,
+        }
     }
 
     pub(super) fn is_open(&self, channel: ChannelId) -> bool {
@@ -219,8 +230,8 @@ impl ChannelQueues {
         let Some(queue) = self.queues.get_mut(&channel) else {
             return Poll::Ready(Err(ChannelError::Closed));
         };
-        if queue.phase == Phase::Closed {
-            return Poll::Ready(Err(ChannelError::Closed));
+        if let Phase::Closed(error) = queue.phase {
+            return Poll::Ready(Err(error));
         }
         if is_ready(queue) {
             return Poll::Ready(Ok(()));
@@ -240,7 +251,7 @@ impl ChannelQueues {
             self.waiting -= cost(&message);
             return (Poll::Ready(Some(message)), self.release());
         }
-        if queue.phase == Phase::Closed {
+        if let Phase::Closed(_) = queue.phase {
             return (Poll::Ready(None), Demand::Nothing);
         }
         self.woken.extend(queue.reader.replace(cx.waker().clone()).filter(|old| !old.will_wake(cx.waker())));
@@ -262,6 +273,17 @@ impl ChannelQueues {
             None => self.without_messages = true,
         }
         self.woken.append(&mut self.message_waiters);
+    }
+
+    /// Whether the call has data channels is settled, for now.
+    pub(super) fn settle(&mut self, agreed: bool) {
+        self.without_messages = !agreed;
+        self.woken.append(&mut self.message_waiters);
+    }
+
+    /// The answer to our offer of data channels is not there yet.
+    pub(super) fn unsettle(&mut self) {
+        self.without_messages = false;
     }
 
     /// A program reads messages from now on, or does so no more: then those that wait are dropped.
@@ -442,7 +464,8 @@ mod tests {
         queues.writable(A);
         assert_eq!(queues.poll_room(A, &cx()), Poll::Ready(Ok(())));
         queues.push(A, message(3));
-        queues.closed(A);
+        assert_eq!(queues.error(A), None);
+        queues.closed(A, ChannelError::Closed);
         assert_eq!(queues.poll_room(A, &cx()), Poll::Ready(Err(ChannelError::Closed)));
         assert_eq!(queues.poll_message(A, &cx()).0, Poll::Ready(Some(message(3))));
         assert_eq!(queues.poll_message(A, &cx()).0, Poll::Ready(None));

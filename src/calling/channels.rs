@@ -26,6 +26,9 @@ impl Shared {
             let opened = lock(&self.core).open_channel(call, &options, time::now());
             opened.inspect(|channel| queues.opening(*channel))
         });
+        if opened.is_ok() {
+            lock(&line.wish).want_channels();
+        }
         self.changed.notify();
         let ChannelOptions { label, protocol, .. } = options;
         let channel = opened?;
@@ -36,6 +39,9 @@ impl Shared {
     pub(super) fn channels(self: &Arc<Self>, call: CallId, line: &Arc<Line>) -> Channels {
         let (sender, receiver) = bounded(MAX_WAITING);
         line.channels(|queues| queues.set_taker(sender));
+        lock(&line.wish).want_channels();
+        // If they are not agreed yet, it is the peer that offers them.
+        lock(&self.core).set_channels(call, true);
         Channels::new(self, call, line, receiver)
     }
 
@@ -47,6 +53,9 @@ impl Shared {
         message: &ChannelMessage,
     ) -> Result<(), ChannelError> {
         let sent = line.channels(|queues| {
+            if let Some(error) = queues.error(channel) {
+                return Err(error);
+            }
             let sent = lock(&self.core).send(call, channel, message, time::now());
             if sent == Err(ChannelError::Full) {
                 queues.full(channel);
@@ -86,6 +95,9 @@ impl Shared {
     /// Something happened to a channel.
     pub(super) fn channel_event(&self, call: CallId, event: ChannelEvent) {
         let Some(line) = lock(&self.lines).get(&call).cloned() else { return };
+        if event == (ChannelEvent::Settled { agreed: true }) && line.is_caller {
+            return self.open_messages(call, &line);
+        }
         line.channels(|queues| {
             let demand = match event {
                 ChannelEvent::Open { channel, label, protocol, ours } => {
@@ -96,8 +108,12 @@ impl Shared {
                     queues.writable(channel);
                     Demand::Nothing
                 }
-                ChannelEvent::Closed { channel } => {
-                    queues.closed(channel);
+                ChannelEvent::Closed { channel, error } => {
+                    queues.closed(channel, error);
+                    Demand::Nothing
+                }
+                ChannelEvent::Settled { agreed } => {
+                    queues.settle(agreed);
                     Demand::Nothing
                 }
             };

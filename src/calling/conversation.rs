@@ -93,25 +93,26 @@ impl Conversation {
     }
 
     /// Opens a data channel, beside media or in a call without any. It can be used once it is
-    /// [open](Channel::opened).
+    /// [open](Channel::opened). If the call began without data channels, they are offered to the peer now; one that
+    /// takes none closes the channel ([`ChannelError::NotAgreed`]).
     ///
     /// # Errors
     ///
-    /// Both sides have not agreed on data channels ([`Call::channels`](super::Call::channels),
-    /// [`IncomingCall::with_channels`](super::IncomingCall::with_channels)), or not yet: wait for
-    /// [`connected`](Self::connected). The label is too long, 16 channels exist, or the call has ended.
+    /// Nothing is agreed yet ([`ChannelError::NotAgreed`]): wait for [`connected`](Self::connected). The label is too
+    /// long, 16 channels exist, or the call has ended.
     pub fn open_channel(&self, options: impl Into<ChannelOptions>) -> Result<Channel, ChannelError> {
         self.shared.open_channel(self.call, &self.line, options.into())
     }
 
-    /// The data channels that the peer opens from now on, which are closed at once without it. There is one such stream:
-    /// an earlier one ends. Up to 16 wait in it.
+    /// The data channels that the peer opens from now on, which are closed at once without it; a call without data
+    /// channels takes them from now on, if the peer offers them. There is one such stream: an earlier one ends. Up to 16
+    /// wait in it.
     pub fn channels(&self) -> Channels {
         self.shared.channels(self.call, &self.line)
     }
 
     /// Messages of Symple to and from the peer, by a channel of the call instead of the server. Take it before the call is
-    /// connected to miss none. Only in calls with data channels.
+    /// connected to miss none. If the call began without data channels, they are offered to the peer now.
     pub fn messages(&self) -> Messages {
         Messages::new(&self.shared, self.call, &self.line)
     }

@@ -101,7 +101,9 @@ impl Core {
         let session = self.new_session();
         self.fanout.set_directions(session, wanted.directions);
         self.fanout.set_channels(session, wanted.channels);
-        self.begin(to, wire_id, data, at_once, session, now)
+        let call = self.begin(to, wire_id, data, at_once, session, now)?;
+        self.set_channels(call, wanted.channels);
+        Ok(call)
     }
 
     /// Sets what a call sends and receives, from its next description on. With the feature `calls`, makes an offer if
@@ -439,6 +441,8 @@ impl Core {
                 joined: false,
                 #[cfg(feature = "calls")]
                 renegotiation: Renegotiation::default(),
+                #[cfg(feature = "calls")]
+                wants_channels: false,
             },
         );
         self.sessions.insert(session, call);
@@ -450,6 +454,8 @@ impl Core {
         #[cfg(feature = "calls")]
         seat.renegotiation.agree();
         self.emit(Event::Takes { call, streams });
+        #[cfg(feature = "calls")]
+        self.settle_channels(call);
     }
 
     /// Sends our description, followed by the end of candidates, since the description contains all of them.

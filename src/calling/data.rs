@@ -31,11 +31,34 @@ impl Core {
     /// Sets whether a call has data channels, from its next description on.
     #[cfg(feature = "calls")]
     pub(crate) fn set_channels(&mut self, call: CallId, wanted: bool) {
-        if let Some(seat) = self.seats.get(&call) {
+        if let Some(seat) = self.seats.get_mut(&call) {
+            seat.wants_channels = wanted;
             self.fanout.set_channels(seat.session, wanted);
         }
     }
 
+    /// Offers data channels in a call that has none.
+    #[cfg(feature = "calls")]
+    pub(crate) fn offer_channels(&mut self, call: CallId, now: Instant) {
+        self.set_channels(call, true);
+        if self.seats.get(&call).is_some_and(|seat| !self.fanout.takes_channels(seat.session)) {
+            self.change(call);
+        }
+        self.settle(now);
+    }
+
+    /// Reports whether the descriptions have agreed on data channels that we want. Where our offer is still to be made,
+    /// that is not settled.
+    #[cfg(feature = "calls")]
+    pub(super) fn settle_channels(&mut self, call: CallId) {
+        let Some(seat) = self.seats.get(&call).filter(|seat| seat.wants_channels) else { return };
+        let agreed = self.fanout.has_channels(seat.session);
+        if agreed || !seat.renegotiation.due {
+            self.emit(Event::Channel { call, event: ChannelEvent::Settled { agreed } });
+        }
+    }
+
+    /// Opens a channel. A call without data channels offers them; the new one waits for the answer.
     #[cfg(feature = "calls")]
     pub(crate) fn open_channel(
         &mut self,
@@ -44,13 +67,17 @@ impl Core {
         now: Instant,
     ) -> Result<ChannelId, ChannelError> {
         let seat = self.seats.get(&call).ok_or(ChannelError::UnknownSession)?;
-        let opened = self.fanout.open_channel(seat.session, options, now);
-        self.settle(now);
-        opened.map_err(|e| match e {
-            // The call is not described yet.
-            ChannelError::UnknownSession => ChannelError::NotAgreed,
-            other => other,
-        })
+        if !seat.renegotiation.agreed {
+            return Err(ChannelError::NotAgreed);
+        }
+        let session = seat.session;
+        self.set_channels(call, true);
+        let opened = self.fanout.open_channel(session, options, now);
+        match opened {
+            Ok(_) => self.offer_channels(call, now),
+            Err(_) => self.settle(now),
+        }
+        opened
     }
 
     /// Sends a message on a channel.
@@ -90,7 +117,9 @@ impl Core {
                 (session, ChannelEvent::Message { channel, message })
             }
             rtc::Event::ChannelWritable { session, channel } => (session, ChannelEvent::Writable { channel }),
-            rtc::Event::ChannelClosed { session, channel } => (session, ChannelEvent::Closed { channel }),
+            rtc::Event::ChannelClosed { session, channel, error } => {
+                (session, ChannelEvent::Closed { channel, error })
+            }
             _ => return,
         };
         if let Some(call) = self.call_of(session) {

@@ -42,7 +42,13 @@ pub struct Messages {
 
 impl Messages {
     pub(super) fn new(shared: &Arc<Shared>, call: CallId, line: &Arc<Line>) -> Messages {
-        line.channels(|queues| queues.read_messages(true));
+        line.channels(|queues| {
+            queues.read_messages(true);
+            queues.unsettle();
+        });
+        lock(&line.wish).want_channels();
+        lock(&shared.core).offer_channels(call, time::now());
+        shared.changed.notify();
         let peer = Mutex::new(lock(&shared.core).peer(call));
         Messages { shared: shared.clone(), call, line: line.clone(), peer }
     }
@@ -221,9 +227,13 @@ impl Drop for Awaiting {
 }
 
 impl Shared {
-    /// The caller opens the channel of messages.
+    /// The caller opens the channel of messages, once.
     pub(super) fn open_messages(&self, call: CallId, line: &Line) {
         line.channels(|queues| {
+            queues.settle(true);
+            if queues.messages().is_some() {
+                return;
+            }
             let opened = lock(&self.core).open_channel(call, &channel(), time::now());
             queues.opening_messages(opened.ok());
         });

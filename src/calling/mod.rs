@@ -117,7 +117,7 @@ use crate::proto::Address;
 use crate::rtc::ShardId;
 use crate::rtc::{self, Path};
 #[cfg(any(feature = "calls", feature = "channels"))]
-use crate::rtc::{ChannelId, ChannelMessage};
+use crate::rtc::{ChannelError, ChannelId, ChannelMessage};
 
 /// The configuration.
 pub(crate) struct CoreConfig {
@@ -206,8 +206,11 @@ pub(crate) enum ChannelEvent {
     Message { channel: ChannelId, message: ChannelMessage },
     /// There is room to send, after a message did not fit.
     Writable { channel: ChannelId },
-    /// The other side closed it, or its transport ended.
-    Closed { channel: ChannelId },
+    /// It is closed: by the other side, with its transport, or because the other side takes no data channels.
+    Closed { channel: ChannelId, error: ChannelError },
+    /// A description has settled whether the call has data channels, as we want.
+    #[cfg(feature = "calls")]
+    Settled { agreed: bool },
 }
 
 /// The origin of a peer.

@@ -62,4 +62,7 @@ pub(super) struct Seat {
     /// The state of our own offers.
     #[cfg(feature = "calls")]
     pub renegotiation: Renegotiation,
+    /// Whether we want data channels.
+    #[cfg(feature = "calls")]
+    pub wants_channels: bool,
 }

@@ -115,11 +115,7 @@ impl Shared {
             Event::Incoming { call, peer, data } => self.incoming(call, peer, data),
             Event::Joined { call } => {
                 let line = lock(&self.lines).get(&call).cloned();
-                let Some(line) = line else { return };
-                line.connect();
-                if line.is_caller && lock(&line.wish).has_channels() {
-                    self.open_messages(call, &line);
-                }
+                line.into_iter().for_each(|line| line.connect());
             }
             Event::Frame { call, frame } => self.frame(call, &frame),
             Event::Channel { call, event } => self.channel_event(call, event),

@@ -50,8 +50,9 @@ impl Wish {
         self.channels || !self.directions.receive.is_empty()
     }
 
-    pub(super) fn has_channels(&self) -> bool {
-        self.channels
+    /// Data channels are wanted, too.
+    pub(super) fn want_channels(&mut self) {
+        self.channels = true;
     }
 
     pub(super) fn set(&mut self, directions: Directions) {

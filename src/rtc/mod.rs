@@ -295,6 +295,9 @@ pub enum Event {
         session: SessionId,
         /// The channel.
         channel: ChannelId,
+        /// Why: [`ChannelError::Closed`], or [`ChannelError::NotAgreed`] if the other side takes no data channels, or no
+        /// longer.
+        error: ChannelError,
     },
     /// The session ended and was removed. Not sent for sessions closed with [`Fanout::close`].
     Closed {

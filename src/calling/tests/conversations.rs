@@ -235,7 +235,8 @@ fn a_call_for_data_alone_carries_messages() {
         };
         let heard: Vec<ChannelEvent> = world.peers[1].events.iter().filter_map(of_channel).collect();
         let open = ChannelEvent::Open { channel, label: "x".into(), protocol: String::new(), ours: false };
-        assert_eq!(heard, [open, ChannelEvent::Message { channel, message }]);
+        let settled = ChannelEvent::Settled { agreed: true };
+        assert_eq!(heard, [settled, open, ChannelEvent::Message { channel, message }]);
         world.hang_up(1);
         world.run(ms(100));
         assert_eq!(world.end(0).as_deref(), Some("ended"));

@@ -5,6 +5,8 @@ mod conversations;
 #[cfg(feature = "calls")]
 mod crossing;
 #[cfg(feature = "calls")]
+mod data;
+#[cfg(feature = "calls")]
 mod renegotiating;
 #[cfg(feature = "calls")]
 mod world;

@@ -139,12 +139,15 @@ impl CameraCore {
                     self.send_parts(call, now);
                 }
             }
-            ChannelEvent::Closed { channel } => {
+            ChannelEvent::Closed { channel, .. } => {
                 if self.channels.of(call, channel).is_some() {
                     self.channels.forget(call);
                     self.calling.hold_channels(call, false, now);
                 }
             }
+            // A camera offers none.
+            #[cfg(feature = "calls")]
+            ChannelEvent::Settled { .. } => {}
         }
     }
 

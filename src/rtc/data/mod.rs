@@ -1,14 +1,16 @@
 //! Data channels of a session (RFC 8831): messages between both sides, beside media or without any.
 //!
 //! ```text
-//!               open_channel, or the other side opens one        ┌──────┐ close_channel, closed by the other side,
-//!   agreed ──────────────────────────────────────▶ opening ─────▶│ open │────────────────────────────────────────▶ closed
-//!   (descriptions of both sides have the section)                └──────┘ the transport restarts
+//!   open_channel            agreed              the other side confirms   ┌──────┐ close_channel, closed by the other side,
+//!   ───────────▶ waiting ─────────▶ opening ─────────────────────────────▶│ open │────────────────────────────────────────▶ closed
+//!                   │                           the other side opens one  └──────┘ the transport restarts
+//!                   └──▶ closed     ─────────────────────────────────────────▶
+//!                 declined
 //! ```
 //!
 //! A session has them if [`Config::channels`](super::Config::channels) has limits and both descriptions have a section
 //! for data: one that is offered is accepted, and [`Fanout::set_channels`](super::Fanout::set_channels) offers one, or
-//! declines it. What may wait is limited in both directions: [`Fanout::send`](super::Fanout::send) refuses what exceeds
+//! declines it. A channel that is opened before that waits for the answer to our next offer. What may wait is limited in both directions: [`Fanout::send`](super::Fanout::send) refuses what exceeds
 //! the queue, and [`Fanout::hold_channels`](super::Fanout::hold_channels) stops taking what the other side sends, which
 //! then stops by itself.
 //!

@@ -41,6 +41,8 @@ pub(in crate::rtc) enum Opened {
 pub(in crate::rtc) struct Table<K> {
     limits: ChannelLimits,
     entries: Vec<Entry<K>>,
+    /// Channels that we open once both sides have agreed on data channels.
+    waiting: Vec<(ChannelId, ChannelOptions)>,
     next: u32,
     /// The largest message that the other side takes.
     their_limit: usize,
@@ -53,6 +55,7 @@ impl<K: Copy + PartialEq> Table<K> {
         Table {
             limits,
             entries: vec![],
+            waiting: vec![],
             next: 0,
             their_limit: MAX_SENT,
             stats: ChannelStats::default(),
@@ -79,17 +82,38 @@ impl<K: Copy + PartialEq> Table<K> {
             return Err(ChannelError::LongLabel);
         }
         let limit = self.limits.channels;
-        if self.entries.len() >= limit { Err(ChannelError::TooMany { limit }) } else { Ok(()) }
+        if self.has_room() { Ok(()) } else { Err(ChannelError::TooMany { limit }) }
     }
 
     /// We open a channel.
     pub(in crate::rtc) fn open(&mut self, key: K) -> ChannelId {
-        self.add(key, Phase::Opening)
+        let id = self.next_id();
+        self.add(id, key, Phase::Opening);
+        id
+    }
+
+    /// We open a channel once both sides have agreed.
+    pub(in crate::rtc) fn wait(&mut self, options: ChannelOptions) -> ChannelId {
+        let id = self.next_id();
+        self.waiting.push((id, options));
+        id
+    }
+
+    /// Both sides have agreed: opens the channels that wait. `open` does so in the library.
+    pub(in crate::rtc) fn open_waiting(&mut self, mut open: impl FnMut(&ChannelOptions) -> K) {
+        for (id, options) in std::mem::take(&mut self.waiting) {
+            self.add(id, open(&options), Phase::Opening);
+        }
+    }
+
+    /// The other side has not agreed. Returns the channels that waited.
+    pub(in crate::rtc) fn refuse_waiting(&mut self) -> Vec<ChannelId> {
+        std::mem::take(&mut self.waiting).into_iter().map(|(id, _)| id).collect()
     }
 
     /// The library reports a channel as open.
     pub(in crate::rtc) fn opened(&mut self, key: K, label: usize, protocol: usize) -> Opened {
-        let has_room = self.entries.len() < self.limits.channels;
+        let has_room = self.has_room();
         match self.entries.iter_mut().find(|entry| entry.key == key) {
             Some(entry) if entry.phase == Phase::Opening => {
                 entry.phase = Phase::Open;
@@ -99,7 +123,9 @@ impl<K: Copy + PartialEq> Table<K> {
             Some(_) => Opened::Refused,
             None if has_room && label.max(protocol) <= MAX_LABEL => {
                 self.stats.opened += 1;
-                Opened::Theirs(self.add(key, Phase::Open))
+                let id = self.next_id();
+                self.add(id, key, Phase::Open);
+                Opened::Theirs(id)
             }
             None => {
                 self.stats.refused += 1;
@@ -118,6 +144,9 @@ impl<K: Copy + PartialEq> Table<K> {
     ) -> Result<K, ChannelError> {
         let limit = self.their_limit.min(self.limits.message);
         let queue = self.limits.send_queue;
+        if self.waiting.iter().any(|(waiting, _)| *waiting == id) {
+            return Err(ChannelError::NotOpen);
+        }
         let entry = self.entries.iter_mut().find(|entry| entry.id == id).ok_or(ChannelError::Closed)?;
         match entry.phase {
             Phase::Opening => return Err(ChannelError::NotOpen),
@@ -170,6 +199,7 @@ impl<K: Copy + PartialEq> Table<K> {
 
     /// We close a channel. The library's, if there is something to close.
     pub(in crate::rtc) fn close(&mut self, id: ChannelId) -> Option<K> {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
         let before = std::mem::replace(&mut entry.phase, Phase::Closing);
         entry.blocked = false;
@@ -215,11 +245,18 @@ impl<K: Copy + PartialEq> Table<K> {
         self.offenses >= MAX_OFFENSES
     }
 
-    fn add(&mut self, key: K, phase: Phase) -> ChannelId {
+    fn has_room(&self) -> bool {
+        self.entries.len() + self.waiting.len() < self.limits.channels
+    }
+
+    fn next_id(&mut self) -> ChannelId {
         let id = ChannelId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.entries.push(Entry { id, key, phase, blocked: false });
         id
+    }
+
+    fn add(&mut self, id: ChannelId, key: K, phase: Phase) {
+        self.entries.push(Entry { id, key, phase, blocked: false });
     }
 }
 
@@ -283,6 +320,27 @@ mod tests {
         let theirs = t.opened(3, 1, 0);
         assert_eq!(t.close_all(), [ChannelId(2)]);
         assert_eq!(theirs, Opened::Theirs(ChannelId(2)));
+    }
+
+    #[test]
+    fn channels_that_wait_count_and_keep_their_numbers() {
+        let mut t = table(3, 100);
+        let ids = ["a", "b", "c"].map(|label| t.wait(ChannelOptions::new(label)));
+        assert_eq!(ids, [0, 1, 2].map(ChannelId));
+        assert_eq!(t.check_open(&ChannelOptions::new("d")), Err(ChannelError::TooMany { limit: 3 }));
+        assert_eq!(t.opened(9, 1, 0), Opened::Refused, "no room for the other side's");
+        assert_eq!(t.check_send(ids[0], 1, 0), Err(ChannelError::NotOpen));
+        assert_eq!(t.close(ids[1]), None, "it is in no library yet");
+        let mut labels = vec![];
+        t.open_waiting(|options| {
+            labels.push(options.label.clone());
+            labels.len() as u8
+        });
+        assert_eq!(labels, ["a", "c"]);
+        assert_eq!((t.opened(1, 1, 0), t.opened(2, 1, 0)), (Opened::Ours(ids[0]), Opened::Ours(ids[2])));
+        let late = t.wait(ChannelOptions::new("e"));
+        assert_eq!((t.refuse_waiting(), t.refuse_waiting()), (vec![late], vec![]));
+        assert_eq!(t.check_send(late, 1, 0), Err(ChannelError::Closed));
     }
 
     #[test]

@@ -21,8 +21,21 @@ impl Fanout {
         self.with_channels.insert(id, wanted);
     }
 
-    /// Opens a data channel in a session whose descriptions have agreed on them. It can be used after
-    /// [`Event::ChannelOpen`](crate::rtc::Event::ChannelOpen).
+    /// Whether the descriptions of a session have agreed on data channels.
+    pub fn has_channels(&self, id: SessionId) -> bool {
+        self.look(id, Session::has_channels) == Some(true)
+    }
+
+    /// Whether they have, or our open offer is for data channels.
+    #[cfg(feature = "calls")]
+    pub(crate) fn takes_channels(&self, id: SessionId) -> bool {
+        self.look(id, Session::takes_data) == Some(true)
+    }
+
+    /// Opens a data channel. It can be used after [`Event::ChannelOpen`](crate::rtc::Event::ChannelOpen). If the
+    /// descriptions of the session have not agreed on data channels yet, and it [wants](Self::set_channels) them, the
+    /// channel waits for that; if the answer to our next offer declines them, it is closed
+    /// ([`ChannelError::NotAgreed`]).
     pub fn open_channel(
         &mut self,
         id: SessionId,

@@ -385,6 +385,6 @@ fn channel_event(session: SessionId, note: ChannelNote) -> Event {
         }
         ChannelNote::Message { channel, message } => Event::ChannelMessage { session, channel, message },
         ChannelNote::Writable { channel } => Event::ChannelWritable { session, channel },
-        ChannelNote::Closed { channel } => Event::ChannelClosed { session, channel },
+        ChannelNote::Closed { channel, error } => Event::ChannelClosed { session, channel, error },
     }
 }

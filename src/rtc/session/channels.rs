@@ -7,6 +7,7 @@ use str0m::channel::{ChannelConfig, ChannelId as Key, Reliability};
 use str0m::net::{Protocol as Carrier, Receive};
 
 use super::connect::Role;
+use super::offering::OpenOffer;
 use super::sdp::Section;
 use super::supply::Data;
 use super::{Note, Session, Sink};
@@ -24,7 +25,7 @@ pub(in crate::rtc) enum ChannelNote {
     Open { channel: ChannelId, label: String, protocol: String, ours: bool },
     Message { channel: ChannelId, message: ChannelMessage },
     Writable { channel: ChannelId },
-    Closed { channel: ChannelId },
+    Closed { channel: ChannelId, error: ChannelError },
 }
 
 /// Whether both sides have agreed on data channels.
@@ -79,11 +80,16 @@ impl Channels {
         self.phase == Phase::Agreed
     }
 
-    fn close_all(&mut self) {
-        let closed = self.table.close_all().into_iter();
-        self.notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel })));
+    fn close_all(&mut self, error: ChannelError) {
+        let closed = self.table.close_all();
+        self.note_closed(closed, error);
         self.waiting.clear();
         self.waiting_bytes = 0;
+    }
+
+    fn note_closed(&mut self, closed: Vec<ChannelId>, error: ChannelError) {
+        let note = |channel| Note::Channel(ChannelNote::Closed { channel, error });
+        self.notes.extend(closed.into_iter().map(note));
     }
 }
 
@@ -112,27 +118,50 @@ impl Session {
                 channels.table.set_their_limit(section.max_message);
                 channels.phase = Phase::Agreed;
                 // SCTP starts once DTLS is connected, and only once.
-                self.rtc.direct_api().start_sctp(self.role == Some(Role::Active));
+                let mut api = self.rtc.direct_api();
+                api.start_sctp(self.role == Some(Role::Active));
+                channels.table.open_waiting(|options| api.create_data_channel(config(options)));
             }
             None if channels.is_agreed() => {
                 channels.phase = Phase::Over;
-                channels.close_all();
+                channels.close_all(ChannelError::NotAgreed);
             }
             None => {}
+        }
+    }
+
+    /// Our offer has a section for data channels: what the other side sends as soon as it has agreed overtakes its answer.
+    pub(super) fn await_data(&mut self) {
+        if self.role == Some(Role::Passive) {
+            self.rtc.direct_api().start_sctp(false);
+        }
+    }
+
+    /// The answer to our offer of data channels is applied, or we cannot offer any: channels that wait for an agreement wait
+    /// no longer.
+    pub(super) fn end_waiting(&mut self) {
+        if let Some(channels) = &mut self.channels {
+            let refused = channels.table.refuse_waiting();
+            channels.note_closed(refused, ChannelError::NotAgreed);
         }
     }
 
     /// Handles a restart of the transport, which also restarts SCTP.
     pub(super) fn restart_channels(&mut self) {
         if let Some(channels) = &mut self.channels {
-            channels.close_all();
+            channels.close_all(ChannelError::Closed);
             (channels.phase, channels.ended) = (Phase::NotYet, false);
         }
     }
 
-    /// Whether DTLS carries data channels.
-    pub(super) fn takes_data(&self) -> bool {
+    /// Whether both sides have agreed on data channels.
+    pub(in crate::rtc) fn has_channels(&self) -> bool {
         self.channels.as_ref().is_some_and(|channels| channels.is_agreed())
+    }
+
+    /// Whether DTLS carries data channels.
+    pub(in crate::rtc) fn takes_data(&self) -> bool {
+        self.has_channels() || self.open.as_ref().is_some_and(OpenOffer::has_data)
     }
 }
 
@@ -144,19 +173,17 @@ impl Session {
         now: Instant,
         sink: &mut Sink<'_>,
     ) -> Result<ChannelId, ChannelError> {
-        let channels = self.channels.as_mut().filter(|channels| channels.is_agreed());
-        let channels = channels.ok_or(ChannelError::NotAgreed)?;
-        channels.table.check_open(options)?;
-        let key = self.rtc.direct_api().create_data_channel(ChannelConfig {
-            label: options.label.clone(),
-            ordered: options.ordered,
-            reliability: match options.max_retransmits {
-                Some(retransmits) => Reliability::MaxRetransmits { retransmits },
-                None => Reliability::Reliable,
-            },
-            negotiated: None,
-            protocol: options.protocol.clone(),
-        });
+        let channels = self.channels.as_mut().ok_or(ChannelError::NotAgreed)?;
+        let is_wanted = channels.wanted == Some(true);
+        match channels.phase {
+            Phase::Agreed => channels.table.check_open(options)?,
+            Phase::NotYet if is_wanted => {
+                channels.table.check_open(options)?;
+                return Ok(channels.table.wait(options.clone()));
+            }
+            Phase::NotYet | Phase::Over => return Err(ChannelError::NotAgreed),
+        }
+        let key = self.rtc.direct_api().create_data_channel(config(options));
         let id = channels.table.open(key);
         self.drive(now, sink);
         Ok(id)
@@ -286,8 +313,8 @@ impl Session {
 
     pub(super) fn channel_closed(&mut self, key: Key, notes: &mut Vec<Note>) {
         let Some(channels) = &mut self.channels else { return };
-        let closed = channels.table.closed(key);
-        notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel })));
+        let (closed, error) = (channels.table.closed(key), ChannelError::Closed);
+        notes.extend(closed.map(|channel| Note::Channel(ChannelNote::Closed { channel, error })));
     }
 
     /// Updates the channels after str0m processed an input.
@@ -308,6 +335,20 @@ impl Session {
     /// Whether str0m ends the transport by itself, since the other side broke SCTP's rules or exceeded its limits.
     pub(super) fn is_broken_by_data(&self) -> bool {
         self.channels.as_ref().is_some_and(|channels| channels.is_agreed() && !channels.ended)
+    }
+}
+
+/// Returns what str0m is to open.
+fn config(options: &ChannelOptions) -> ChannelConfig {
+    ChannelConfig {
+        label: options.label.clone(),
+        ordered: options.ordered,
+        reliability: match options.max_retransmits {
+            Some(retransmits) => Reliability::MaxRetransmits { retransmits },
+            None => Reliability::Reliable,
+        },
+        negotiated: None,
+        protocol: options.protocol.clone(),
     }
 }
 

@@ -28,6 +28,13 @@ pub(super) struct OpenOffer {
     settled: Settled,
 }
 
+impl OpenOffer {
+    /// Whether it has a section for data channels.
+    pub(super) fn has_data(&self) -> bool {
+        self.sections.iter().any(|section| section.is_data)
+    }
+}
+
 impl Session {
     /// Creates a session with our offer.
     pub(in crate::rtc) fn offer(
@@ -95,6 +102,11 @@ impl Session {
                 parts[at] = Part::Declined(data.declined());
             }
             _ => {}
+        }
+        match parts.iter().any(|part| part.data().is_some()) {
+            true => self.await_data(),
+            // There is none to be had.
+            false => self.end_waiting(),
         }
         let bundles = self.whole.bundles || parts.iter().filter(|part| !part.is_declined()).count() > 1;
         let whole = Whole { bundles, ..self.whole };
@@ -206,10 +218,14 @@ impl Session {
                 }
             }
         }
+        let has_data = open.has_data();
         self.open = None;
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         self.keep_agreed(remote, plan);
+        if has_data {
+            self.end_waiting();
+        }
         Ok(Answered { streams: self.stats.streams.clone() })
     }
 }

@@ -119,10 +119,12 @@ fn what_descriptions_agree_on_follows_from_both_sides() {
         }
         pair.connect().expect("a call with media");
         pair.run(ms(1000));
-        for n in 0..2 {
+        for (n, wants) in [(0, caller), (1, callee && wanted == Some(true))] {
             let opened = pair.peers[n].fanout.open_channel(CALL, &ChannelOptions::new("x"), pair.now);
-            let expected = if agreed { Ok(ChannelId(0)) } else { Err(ChannelError::NotAgreed) };
+            // Where it is wanted, it waits for a better agreement.
+            let expected = if agreed || wants { Ok(ChannelId(0)) } else { Err(ChannelError::NotAgreed) };
             assert_eq!(opened, expected, "{caller} {callee} {wanted:?}");
+            assert_eq!(pair.peers[n].fanout.has_channels(CALL), agreed);
         }
         let flowing = pair.flowing();
         assert_eq!(flowing.map(|kinds| kinds.len()), [2, 2], "media goes on: {caller} {callee} {wanted:?}");
@@ -161,7 +163,7 @@ fn channels_are_added_to_a_call_and_stopped_in_it() {
     pair.renegotiate(0);
     pair.run(ms(200));
     for (n, channel) in [(0, a), (1, b)] {
-        let closed = Event::ChannelClosed { session: CALL, channel };
+        let closed = Event::ChannelClosed { session: CALL, channel, error: ChannelError::NotAgreed };
         assert_eq!(pair.peers[n].events.iter().filter(|event| **event == closed).count(), 1);
         assert_eq!(pair.peers[n].fanout.send(CALL, channel, &text("x"), pair.now), Err(ChannelError::Closed));
     }
@@ -276,7 +278,8 @@ fn either_side_closes_a_channel_after_what_it_sent() {
         assert_eq!(peer.fanout.send(CALL, channels[closer], &text("more"), now), Err(ChannelError::Closed));
         pair.run(ms(3000));
         assert_eq!(messages(&pair, 1 - closer).len(), 20, "{closer} closes");
-        let closed = |n: usize| Event::ChannelClosed { session: CALL, channel: channels[n] };
+        let error = ChannelError::Closed;
+        let closed = |n: usize| Event::ChannelClosed { session: CALL, channel: channels[n], error };
         assert!(pair.peers[1 - closer].events.contains(&closed(1 - closer)), "{closer} closes");
         assert!(!pair.peers[closer].events.contains(&closed(closer)), "who closes knows");
         assert!(pair.peers.iter().all(|peer| peer.stats().channels.open == 0));
