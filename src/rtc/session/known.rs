@@ -60,3 +60,29 @@ fn peer_reflexive(address: SocketAddr) -> Option<Candidate> {
     // The lowest priority, after all named candidates.
     Candidate::from_sdp_string(&format!("candidate:heard 1 udp 1 {ip} {port} typ prflx")).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discarded_address_is_given_back_once_something_comes_from_it() {
+        let address = |n: u8| SocketAddr::from(([192, 0, 2, n], 5000));
+        let named = |n| Candidate::host(address(n), "udp").expect("an address");
+        let mut known = Known::default();
+        (1..=3).for_each(|n| known.add(named(n)));
+        assert_eq!(known.hear(address(1)), None, "str0m knows it");
+        assert_eq!(known.hear(address(4)), None, "str0m makes a candidate of it by itself");
+        let addresses = |all: Vec<Candidate>| all.iter().map(Candidate::addr).collect::<Vec<_>>();
+        assert_eq!(addresses(known.restart()), [address(2), address(3)], "nothing came from these");
+        let again = known.hear(address(2)).expect("str0m would ignore it");
+        assert_eq!((again.addr(), again.kind()), (address(2), str0m::CandidateKind::PeerReflexive));
+        assert_eq!(known.hear(address(2)), None, "once");
+        known.add(named(3));
+        assert_eq!(known.hear(address(3)), None, "it was named again");
+        // Those that were heard stay, until they are silent through a restart.
+        assert_eq!(addresses(known.restart()), [address(1), address(4)]);
+        assert_eq!(addresses(known.restart()), [address(2), address(3)]);
+        assert!(known.hear(address(1)).is_some() && known.hear(address(4)).is_some());
+    }
+}
