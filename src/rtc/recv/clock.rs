@@ -7,7 +7,8 @@
 //! The timestamps of a browser's audio stop while its track is removed (`replaceTrack(null)`), and continue from the
 //! same value. According to the last report, everything after that was captured when the pause began, until the next
 //! report arrives. So if a stream continues after a pause that its timestamps don't show, its times are shifted by the
-//! pause. If no stream had frames during the pause, the network may have delayed them instead: then only the stream of
+//! pause. A pause has no packets: frames that wait for one that is missing, while those behind it arrive, did not pause.
+//! If no stream had frames during the pause, the network may have delayed them instead: then only the stream of
 //! a session without others is shifted at once, since it cannot be out of sync with any, and frames that would be from
 //! the future undo the shift.
 
@@ -68,6 +69,9 @@ pub(in crate::rtc) struct Clock {
     /// Ticks per second.
     rate: u32,
     last: Option<Last>,
+    /// When the last packet with media arrived, and whether one followed a pause since the last frame.
+    heard: Option<Nanos>,
+    rested: bool,
     /// From an arrival.
     arrival: Option<Point>,
     /// From the sender's wall clock.
@@ -95,7 +99,16 @@ impl Last {
 
 impl Clock {
     pub(in crate::rtc) fn new(rate: u32) -> Clock {
-        Clock { rate: rate.max(1), last: None, arrival: None, report: None, moved: 0, shown: None }
+        Clock {
+            rate: rate.max(1),
+            last: None,
+            heard: None,
+            rested: false,
+            arrival: None,
+            report: None,
+            moved: 0,
+            shown: None,
+        }
     }
 
     /// Continues the stream of a previous sender: times don't go back.
@@ -116,15 +129,21 @@ impl Clock {
         (self.report, self.moved) = (Some(point), 0);
     }
 
+    /// Handles the arrival of a packet with media, whichever frame it belongs to.
+    pub(in crate::rtc) fn handle_packet(&mut self, now: Nanos) {
+        self.rested |= self.heard.replace(now).is_some_and(|heard| now.saturating_sub(heard) >= PAUSE);
+    }
+
     /// Returns the time of a frame with this timestamp that is complete now. Times never go back.
     pub(in crate::rtc) fn time_of(&mut self, shared: &mut Shared, time: u32, now: Nanos) -> Nanos {
         let ticks = self.last.map_or(0, |last| last.ticks_of(time));
         let last = self.last.replace(Last { time, ticks, came: now });
+        let rested = std::mem::take(&mut self.rested);
         let least = shared.handle_frame(last.map_or(now, |last| last.came), now);
         if let Some(last) = last {
             let step = self.span(ticks.saturating_sub(last.ticks));
             let stood = (now - last.came).saturating_sub(step);
-            if (0..PAUSE).contains(&step) && stood >= least {
+            if rested && (0..PAUSE).contains(&step) && stood >= least {
                 self.move_by(stood);
             }
         }
@@ -202,6 +221,14 @@ mod tests {
         a.abs_diff(b) < 1000
     }
 
+    impl Clock {
+        /// The time of a frame of one packet, which waits for nothing.
+        fn arrive(&mut self, shared: &mut Shared, time: u32, now: Nanos) -> Nanos {
+            self.handle_packet(now);
+            self.time_of(shared, time, now)
+        }
+    }
+
     #[test]
     fn frames_are_as_far_apart_as_their_timestamps_say_whenever_they_arrive() {
         let (mut clock, mut shared) = (Clock::new(90_000), Shared::default());
@@ -209,7 +236,7 @@ mod tests {
         let begin = u32::MAX - 4000;
         let arrivals = [100, 180, 150, 230, 220];
         for (n, ms) in (0_u32..).zip(arrivals) {
-            let at = clock.time_of(&mut shared, begin.wrapping_add(n * 3000), ms * MS);
+            let at = clock.arrive(&mut shared, begin.wrapping_add(n * 3000), ms * MS);
             assert!(close(at, 100 * MS + Nanos::from(n) * 33_333_333), "{at}");
         }
     }
@@ -219,12 +246,12 @@ mod tests {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
         // Both were captured at the same time; the video arrives 80 ms after the audio.
-        assert!(close(audio.time_of(&mut shared, 5000, 20 * MS), 20 * MS));
-        assert!(close(video.time_of(&mut shared, 777, 100 * MS), 100 * MS));
+        assert!(close(audio.arrive(&mut shared, 5000, 20 * MS), 20 * MS));
+        assert!(close(video.arrive(&mut shared, 777, 100 * MS), 100 * MS));
         audio.handle_report(&mut shared, ntp(3_000_000_010), 5000 + 480);
         video.handle_report(&mut shared, ntp(3_000_000_020), 777 + 1800);
-        let sound = audio.time_of(&mut shared, 5000 + 9600, 220 * MS);
-        let picture = video.time_of(&mut shared, 777 + 18_000, 300 * MS);
+        let sound = audio.arrive(&mut shared, 5000 + 9600, 220 * MS);
+        let picture = video.arrive(&mut shared, 777 + 18_000, 300 * MS);
         assert!(close(sound, 220 * MS), "{sound}");
         assert!(close(picture, 220 * MS), "{picture}");
     }
@@ -234,12 +261,12 @@ mod tests {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
         // Both were captured at the same time; three audio frames share a packet.
-        assert!(close(video.time_of(&mut shared, 777, 5 * MS), 5 * MS));
-        assert!(close(audio.time_of(&mut shared, 5000, 60 * MS), 60 * MS));
+        assert!(close(video.arrive(&mut shared, 777, 5 * MS), 5 * MS));
+        assert!(close(audio.arrive(&mut shared, 5000, 60 * MS), 60 * MS));
         audio.handle_report(&mut shared, ntp(3_000_000_010), 5000 + 480);
         video.handle_report(&mut shared, ntp(3_000_000_020), 777 + 1800);
-        let picture = video.time_of(&mut shared, 777 + 18_000, 205 * MS);
-        let sound = audio.time_of(&mut shared, 5000 + 9600, 260 * MS);
+        let picture = video.arrive(&mut shared, 777 + 18_000, 205 * MS);
+        let sound = audio.arrive(&mut shared, 5000 + 9600, 260 * MS);
         assert!(close(picture, 205 * MS), "{picture}");
         assert!(close(sound, picture), "{sound}");
     }
@@ -249,8 +276,8 @@ mod tests {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
         for second in 0..=5 {
-            audio.time_of(&mut shared, second * 48_000, Nanos::from(second) * 1000 * MS + 20 * MS);
-            video.time_of(&mut shared, second * 90_000, Nanos::from(second) * 1000 * MS + 60 * MS);
+            audio.arrive(&mut shared, second * 48_000, Nanos::from(second) * 1000 * MS + 20 * MS);
+            video.arrive(&mut shared, second * 90_000, Nanos::from(second) * 1000 * MS + 60 * MS);
             for (clock, rate) in [(&mut audio, 48_000), (&mut video, 90_000)] {
                 clock.handle_report(&mut shared, ntp(100_000 + u64::from(second) * 1000), second * rate);
             }
@@ -264,7 +291,7 @@ mod tests {
             let (mut shared, mut video, mut audio) = reported();
             let mut show = |shared: &mut Shared, n: u32| {
                 let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
-                let picture = video.time_of(shared, 5 * 90_000 + n * 1800, sent + 60 * MS);
+                let picture = video.arrive(shared, 5 * 90_000 + n * 1800, sent + 60 * MS);
                 assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
             };
             (1..150).for_each(|n| show(&mut shared, n));
@@ -272,7 +299,7 @@ mod tests {
             for n in 1..100_u32 {
                 let (ticks, sent) = (5 * 48_000 + n * 960, 8000 * MS + Nanos::from(n) * 20 * MS);
                 let jitter = Nanos::from(n / 2 % 3) * 10 * MS;
-                let sound = audio.time_of(&mut shared, ticks, sent + 20 * MS + jitter);
+                let sound = audio.arrive(&mut shared, ticks, sent + 20 * MS + jitter);
                 assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
                 show(&mut shared, 150 + n);
                 if reported_again && n == 50 {
@@ -291,15 +318,15 @@ mod tests {
             // Every second, for a second longer than the one before.
             let pauses = Nanos::from(n / 50) * 1000 * MS;
             let arrival = Nanos::from(n) * 20 * MS + pauses;
-            let sound = audio.time_of(&mut shared, n * 960, arrival);
+            let sound = audio.arrive(&mut shared, n * 960, arrival);
             assert!(close(sound, arrival), "{n}: {sound}");
         }
         // Held up for 2 s: the last of them shows it.
         let arrival = 100 * 20 * MS + 3000 * MS;
-        (100..200).for_each(|n| _ = audio.time_of(&mut shared, n * 960, arrival));
+        (100..200).for_each(|n| _ = audio.arrive(&mut shared, n * 960, arrival));
         for n in 200..250_u32 {
             let arrival = Nanos::from(n) * 20 * MS + 1000 * MS;
-            let sound = audio.time_of(&mut shared, n * 960, arrival);
+            let sound = audio.arrive(&mut shared, n * 960, arrival);
             assert!(sound.abs_diff(arrival) < 20_000_000, "{n}: {sound}");
         }
     }
@@ -311,10 +338,33 @@ mod tests {
         for n in 1..200_u32 {
             let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
             let [sound_at, picture_at] = [20, 60].map(|ms| (sent + ms * MS).max(8000 * MS));
-            let sound = audio.time_of(&mut shared, 5 * 48_000 + n * 960, sound_at);
-            let picture = video.time_of(&mut shared, 5 * 90_000 + n * 1800, picture_at);
+            let sound = audio.arrive(&mut shared, 5 * 48_000 + n * 960, sound_at);
+            let picture = video.arrive(&mut shared, 5 * 90_000 + n * 1800, picture_at);
             assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
             assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
+        }
+    }
+
+    #[test]
+    fn frames_that_wait_for_a_missing_packet_have_their_own_times() {
+        for missing_ms in [600, 990] {
+            let (mut shared, mut video, mut audio) = reported();
+            let mut waiting = vec![];
+            for n in 1..150_u32 {
+                let sent = 5000 * MS + Nanos::from(n) * 20 * MS;
+                let sound = audio.arrive(&mut shared, 5 * 48_000 + n * 960, sent + 20 * MS);
+                assert!(close(sound, sent + 20 * MS), "{n}: {sound}");
+                // The video's packets arrive, but for one, which is asked for in vain for a while.
+                video.handle_packet(sent + 60 * MS);
+                waiting.push((5 * 90_000 + n * 1800, sent));
+                if (10..10 + missing_ms / 20).contains(&n) {
+                    continue;
+                }
+                for (ticks, captured) in waiting.drain(..) {
+                    let picture = video.time_of(&mut shared, ticks, sent + 60 * MS);
+                    assert!(close(picture, captured + 20 * MS), "{missing_ms} ms, {n}: {picture}");
+                }
+            }
         }
     }
 
@@ -326,8 +376,8 @@ mod tests {
             let ticks = |ms: i64| (ms * 48 + ms * 48 * fast / 1_000_000) as u32;
             for n in 0..600 * 50_i64 {
                 let ms = n * 20;
-                let sound = audio.time_of(&mut shared, ticks(ms), (ms + 20) * MS);
-                let picture = video.time_of(&mut shared, (ms * 90) as u32, (ms + 60) * MS);
+                let sound = audio.arrive(&mut shared, ticks(ms), (ms + 20) * MS);
+                let picture = video.arrive(&mut shared, (ms * 90) as u32, (ms + 60) * MS);
                 if n % 250 == 0 {
                     audio.handle_report(&mut shared, ntp(1_000_000 + ms as u64), ticks(ms));
                     video.handle_report(&mut shared, ntp(1_000_000 + ms as u64), (ms * 90) as u32);
@@ -346,7 +396,7 @@ mod tests {
             let sent = 5000 * MS + Nanos::from(n) * 10_000 * MS;
             // One of them is delayed by another 1.5 s.
             let late = if n == 3 { 1500 * MS } else { 0 };
-            let picture = video.time_of(&mut shared, (5 + n * 10) * 90_000, sent + 60 * MS + late);
+            let picture = video.arrive(&mut shared, (5 + n * 10) * 90_000, sent + 60 * MS + late);
             assert!(close(picture, sent + 20 * MS), "{n}: {picture}");
         }
     }
@@ -355,15 +405,15 @@ mod tests {
     fn a_sender_that_begins_anew_is_followed_by_all_its_streams() {
         let mut shared = Shared::default();
         let (mut video, mut audio) = (Clock::new(90_000), Clock::new(48_000));
-        audio.time_of(&mut shared, 0, 0);
-        video.time_of(&mut shared, 0, 0);
+        audio.arrive(&mut shared, 0, 0);
+        video.arrive(&mut shared, 0, 0);
         for clock in [&mut audio, &mut video] {
             clock.handle_report(&mut shared, ntp(1_000_000), 0);
         }
         // Nothing for a minute; then a restart ten seconds before the first timestamp.
         let minute = 60_000 * MS;
-        assert!(close(video.time_of(&mut shared, 0_u32.wrapping_sub(900_000), minute), minute));
-        let sound = audio.time_of(&mut shared, 0_u32.wrapping_sub(480_000), minute + 5 * MS);
+        assert!(close(video.arrive(&mut shared, 0_u32.wrapping_sub(900_000), minute), minute));
+        let sound = audio.arrive(&mut shared, 0_u32.wrapping_sub(480_000), minute + 5 * MS);
         assert!(close(sound, minute), "{sound}");
     }
 
@@ -383,7 +433,7 @@ mod tests {
                     clock.handle_report(&mut shared, ntp, time);
                     continue;
                 }
-                let at = clock.time_of(&mut shared, time, now);
+                let at = clock.arrive(&mut shared, time, now);
                 prop_assert!(at > last[n % 2]);
                 prop_assert!(at.abs_diff(now) <= (MAX_OFF + 200 * STEP).unsigned_abs(), "{} at {}", at, now);
                 last[n % 2] = at;

@@ -199,7 +199,14 @@ impl Lane {
     }
 
     /// Handles a packet with this index.
-    pub(in crate::rtc) fn handle_packet(&mut self, index: u64, head: &Head, payload: &[u8], now: Instant) {
+    pub(in crate::rtc) fn handle_packet(
+        &mut self,
+        index: u64,
+        head: &Head,
+        payload: &[u8],
+        zero: Instant,
+        now: Instant,
+    ) {
         if !self.follow(head.ssrc, index, now) {
             return;
         }
@@ -208,6 +215,9 @@ impl Lane {
         (source.highest, source.heard) = (source.highest.max(index), now);
         if self.format.nack {
             self.missing.handle_packet(index, now);
+        }
+        if !payload.is_empty() {
+            self.clock.handle_packet(since(zero, now));
         }
         self.insert(index, head, payload, now);
     }
@@ -299,8 +309,7 @@ impl Lane {
     }
 
     fn frame(&mut self, unit: Unit, shared: &mut clock::Shared, zero: Instant, now: Instant) -> Frame {
-        let since = Nanos::try_from(now.saturating_duration_since(zero).as_nanos()).unwrap_or(Nanos::MAX / 2);
-        let pts = clock::since_zero(self.clock.time_of(shared, unit.time, since));
+        let pts = clock::since_zero(self.clock.time_of(shared, unit.time, since(zero, now)));
         self.counts.frames += 1;
         self.key_wanted &= !unit.key;
         Frame {
@@ -372,6 +381,11 @@ impl Lane {
         let source = self.source.as_mut()?;
         Some(source.quality.report(source.ssrc, now))
     }
+}
+
+/// Returns a time as the clocks count it.
+fn since(zero: Instant, now: Instant) -> Nanos {
+    Nanos::try_from(now.saturating_duration_since(zero).as_nanos()).unwrap_or(Nanos::MAX / 2)
 }
 
 fn order(codec: Codec) -> Order {

@@ -159,7 +159,7 @@ impl Receiver {
                 }
                 let lane = &mut self.lanes[at];
                 if lane.format.pt == pt {
-                    lane.handle_packet(index, &head, payload, now);
+                    lane.handle_packet(index, &head, payload, self.zero, now);
                 } else {
                     lane.handle_repeat(&head, payload, now);
                 }
