@@ -127,13 +127,15 @@ pub(in crate::rtc) struct Lane {
 
 impl Lane {
     pub(in crate::rtc) fn new(format: Format) -> Lane {
+        let mut missing = Missing::default();
+        missing.set_repeats(format.rtx.is_some());
         Lane {
             format,
             named: [None; 2],
             source: None,
             former: None,
             order: order(format.codec),
-            missing: Missing::default(),
+            missing,
             unpacker: Unpacker::new(format.codec),
             clock: Clock::new(format.codec.clock_rate()),
             key_wanted: false,
@@ -146,6 +148,12 @@ impl Lane {
     /// Returns a new lane for the same stream. Keeps the SSRCs, since its sender may not name it again.
     pub(in crate::rtc) fn anew(&self) -> Lane {
         Lane { named: self.named, ..Lane::new(self.format) }
+    }
+
+    /// Changes to another description of the same format.
+    pub(in crate::rtc) fn set_format(&mut self, format: Format) {
+        self.missing.set_repeats(format.rtx.is_some());
+        self.format = format;
     }
 
     /// Whether the lane has this format.
@@ -228,7 +236,7 @@ impl Lane {
         let Some(source) = &self.source else { return };
         let index = nearest(source.highest, u16::from_be_bytes(*number));
         if index <= source.highest {
-            self.missing.handle_packet(index, now);
+            self.missing.handle_repeat(index);
             self.insert(index, head, payload, now);
         }
     }
@@ -250,7 +258,7 @@ impl Lane {
     pub(in crate::rtc) fn leave(&mut self) {
         if self.source.take().is_some() {
             self.order = order(self.format.codec);
-            self.missing = Missing::default();
+            self.missing = self.missing.anew();
             self.unpacker.lose();
             (self.key_since, self.key_asked) = (None, None);
         }
@@ -268,7 +276,7 @@ impl Lane {
             }
             self.former = Some(source.ssrc);
             self.order = order(self.format.codec);
-            self.missing = Missing::default();
+            self.missing = self.missing.anew();
             self.clock = Clock::new(self.format.codec.clock_rate()).after(&self.clock);
             self.unpacker.lose();
         }

@@ -14,6 +14,7 @@ mod missing;
 mod order;
 mod quality;
 pub(crate) mod receiver;
+mod reordering;
 mod report;
 #[cfg(test)]
 pub(in crate::rtc) mod tests;

@@ -84,7 +84,7 @@ impl Receiver {
                 Some(at) => before.swap_remove(at),
                 None => Lane::new(*format),
             };
-            lane.format = *format;
+            lane.set_format(*format);
             self.lanes.push(lane);
         }
         before.iter().for_each(|lane| self.past += lane.counts());
