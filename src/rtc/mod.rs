@@ -295,8 +295,8 @@ pub enum Event {
         session: SessionId,
         /// The channel.
         channel: ChannelId,
-        /// Why: [`ChannelError::Closed`], or [`ChannelError::NotAgreed`] if the other side takes no data channels, or no
-        /// longer.
+        /// Why: [`ChannelError::Closed`]; [`ChannelError::NotAgreed`] if the other side takes no data channels, or no
+        /// longer; [`ChannelError::Failed`] or [`ChannelError::NotAllowed`] if those of the session have failed.
         error: ChannelError,
     },
     /// The session ended and was removed. Not sent for sessions closed with [`Fanout::close`].

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
@@ -24,6 +24,7 @@ use str0m::crypto::dtls::{
 };
 
 use super::keys::{self, Keys, Profile};
+use super::link::Link;
 use super::sctp::{self, Filter};
 
 /// Every WebRTC endpoint has AES-GCM (RFC 8827, 6.5). With CBC and a MAC over the ciphertext OpenSSL sends a
@@ -65,6 +66,8 @@ impl DtlsProvider for Dtls {
             phase: Phase::Handshake,
             output: VecDeque::new(),
             filter: Filter::default(),
+            start: None,
+            link: Link::new(),
             closed: false,
         }))
     }
@@ -171,6 +174,9 @@ struct Instance {
     output: VecDeque<Outcome>,
     /// Of what it carries, which is SCTP.
     filter: Filter,
+    /// What its packets start with, until the association is aborted.
+    start: Option<sctp::Start>,
+    link: Arc<Link>,
     closed: bool,
 }
 
@@ -198,18 +204,23 @@ impl Instance {
         let mut buffer = vec![0; RECORD];
         while self.phase == Phase::Established {
             match self.stream.ssl_read(&mut buffer) {
-                Ok(length) => {
-                    let checked = self.filter.check(&buffer[..length]);
-                    sctp::note(checked);
-                    match checked {
-                        Ok(_) => self.output.push_back(Outcome::Data(buffer[..length].to_vec())),
-                        Err(why) => log::trace!("dropped a packet of SCTP: {why:?}"),
+                Ok(_) if self.link.is_abandoned() => {}
+                Ok(length) => match self.filter.check(&buffer[..length]) {
+                    Ok(ends) => {
+                        if ends {
+                            self.link.end();
+                        }
+                        self.output.push_back(Outcome::Data(buffer[..length].to_vec()));
                     }
-                }
+                    Err(why) => {
+                        log::trace!("dropped a packet of SCTP: {why:?}");
+                        self.link.drop_packet();
+                    }
+                },
                 Err(e) if is_waiting(e.code()) => break,
                 Err(e) if e.code() == ErrorCode::ZERO_RETURN => {
                     self.phase = Phase::Ended;
-                    sctp::note(Ok(true));
+                    self.link.go();
                     self.output.push_back(Outcome::Goodbye);
                     self.say_goodbye();
                 }
@@ -242,6 +253,34 @@ impl Instance {
         DtlsImplError::ConnectionClosed
     }
 
+    /// Sends SCTP.
+    fn send(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.start = sctp::start_of(packet).or(self.start);
+        #[cfg(test)]
+        if self.is_active() && sctp::garbles() {
+            let garbled = sctp::garble(packet);
+            return self.stream.ssl_write(&garbled).map(drop).map_err(|e| self.fail(&e));
+        }
+        self.stream.ssl_write(packet).map(drop).map_err(|e| self.fail(&e))
+    }
+
+    /// Ends what the session wants ended.
+    fn follow(&mut self) {
+        if self.phase != Phase::Established || self.closed {
+            return;
+        }
+        if self.link.is_abandoned()
+            && let Some(start) = self.start.take()
+            && !self.link.has_ended()
+        {
+            // It fails where the other side is gone already.
+            let _ = self.stream.ssl_write(&sctp::abort(start));
+        }
+        if self.link.leaves() {
+            self.say_goodbye();
+        }
+    }
+
     fn say_goodbye(&mut self) {
         if !self.closed && matches!(self.phase, Phase::Established | Phase::Ended) {
             // It fails where the other side is gone already.
@@ -270,6 +309,7 @@ impl DtlsInstance for Instance {
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        self.follow();
         let wire = self.stream.get_mut();
         if let Some(datagram) = wire.outgoing.front().filter(|d| d.len() > buffer.len()) {
             return DtlsOutput::BufferTooSmall { needed: datagram.len() };
@@ -305,12 +345,8 @@ impl DtlsInstance for Instance {
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
         match self.phase {
             Phase::Handshake => Ok(0),
-            #[cfg(test)]
-            Phase::Established if !self.closed && self.is_active() && sctp::garbles() => {
-                let garbled = sctp::garble(data);
-                self.stream.ssl_write(&garbled).map(|_| data.len()).map_err(|e| self.fail(&e))
-            }
-            Phase::Established if !self.closed => self.stream.ssl_write(data).map_err(|e| self.fail(&e)),
+            Phase::Established if !self.closed && self.link.is_abandoned() => Ok(data.len()),
+            Phase::Established if !self.closed => self.send(data).map(|()| data.len()),
             _ => Err(DtlsImplError::ConnectionClosed),
         }
     }
@@ -331,8 +367,11 @@ impl DtlsInstance for Instance {
         self.closed && self.stream.get_ref().outgoing.is_empty()
     }
 
+    /// str0m also ends DTLS where only SCTP has failed. As long as this is not closed, str0m goes on with ICE and DTLS.
     fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.say_goodbye();
+        if self.phase != Phase::Established || !self.link.is_kept() {
+            self.say_goodbye();
+        }
         Ok(())
     }
 }

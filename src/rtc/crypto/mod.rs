@@ -7,6 +7,7 @@
 mod dtls;
 mod hmac;
 pub(crate) mod keys;
+pub(crate) mod link;
 pub(crate) mod open;
 #[cfg(feature = "recv")]
 pub(crate) mod open_rtp;

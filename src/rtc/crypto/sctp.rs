@@ -4,8 +4,6 @@
 //! messages, and neither the streams that a peer names, nor the associations that it begins, nor the pieces into which it
 //! cuts a message; each of them costs memory. What no WebRTC stack sends is dropped here.
 
-use std::cell::Cell;
-
 /// Streams beyond it are refused. Stacks take the lowest number that is free, but for aiortc, which counts on: 512
 /// channels in the life of a session.
 const MAX_STREAM: u16 = 1024;
@@ -96,31 +94,32 @@ impl Filter {
     }
 }
 
-/// What the packets of a session's datagrams were, as DTLS found out below str0m.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
-    /// Packets that were dropped.
-    pub(crate) dropped: u32,
-    /// The other side has ended the association, or DTLS.
-    pub(crate) ended: bool,
+/// What each packet of an association starts with: both ports, and the tag by which its receiver knows it.
+pub(crate) type Start = [u8; 8];
+
+/// Returns the start of a packet that is sent; `None` before the other side has named its tag.
+pub(crate) fn start_of(packet: &[u8]) -> Option<Start> {
+    packet.first_chunk().copied().filter(|start: &Start| start[4..] != [0; 4])
 }
 
-thread_local! {
-    static FOUND: Cell<Found> = const { Cell::new(Found { dropped: 0, ended: false }) };
+/// Returns a packet that ends an association (RFC 9260, 9.1).
+pub(crate) fn abort(start: Start) -> Vec<u8> {
+    packet(start, &[ABORT, 0, 0, CHUNK as u8])
 }
 
-/// Notes what a packet was.
-pub(crate) fn note(checked: Result<bool, BadPacket>) {
-    let found = FOUND.get();
-    FOUND.set(match checked {
-        Ok(ended) => Found { ended: found.ended || ended, ..found },
-        Err(_) => Found { dropped: found.dropped.saturating_add(1), ..found },
-    });
+/// Returns a packet with these chunks.
+pub(crate) fn packet(start: Start, chunks: &[u8]) -> Vec<u8> {
+    let mut packet = [&start[..], &[0; 4], chunks].concat();
+    let checksum = crc32c(&packet).to_le_bytes();
+    packet[start.len()..HEADER].copy_from_slice(&checksum);
+    packet
 }
 
-/// What was found on this thread since it was last asked.
-pub(crate) fn take() -> Found {
-    FOUND.take()
+/// The checksum of SCTP (RFC 9260, appendix A).
+fn crc32c(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let bit = |crc: u32, _| crc >> 1 ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
 #[cfg(test)]
@@ -152,6 +151,7 @@ pub(super) fn garble(packet: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    // Without a checksum, which the filter leaves to str0m.
     fn packet(chunks: &[Vec<u8>]) -> Vec<u8> {
         [vec![0; HEADER], chunks.concat()].concat()
     }
@@ -223,12 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_told_once() {
-        note(Ok(false));
-        note(Err(BadPacket::Pieces));
-        note(Ok(true));
-        let Found { dropped, ended } = take();
-        assert_eq!((dropped, ended), (1, true));
-        assert_eq!(take().dropped, 0);
+    fn an_abort_is_one_of_the_association() {
+        // RFC 3720, B.4, and the usual vector.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        let mut sent = packet(&[data(3, 0, 5)]);
+        assert_eq!(start_of(&sent), None, "an INIT has no tag");
+        sent[..8].copy_from_slice(&[0x13, 0x88, 0x13, 0x88, 1, 2, 3, 4]);
+        let abort = abort(start_of(&sent).expect("a tag"));
+        assert_eq!((&abort[..8], &abort[12..]), (&sent[..8], &[6, 0, 0, 4][..]));
+        assert_eq!(Filter::default().check(&abort), Ok(true));
     }
 }

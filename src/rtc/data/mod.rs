@@ -14,7 +14,8 @@
 //! the queue, and [`Fanout::hold_channels`](super::Fanout::hold_channels) stops taking what the other side sends, which
 //! then stops by itself.
 //!
-//! SCTP is str0m's. `crypto/sctp` checks each packet before, and a peer that keeps breaking the limits loses its session.
+//! SCTP is str0m's. `crypto/sctp` checks each packet before, and a peer that keeps breaking the limits loses its channels.
+//! Where SCTP fails, all channels are closed, and audio and video go on; `crypto/link` keeps str0m from ending them.
 //!
 //! Out of scope: interleaving of large messages (RFC 8260), messages over 64 KiB to the other side, and empty ones (str0m
 //! would send nothing, and skip a number).
@@ -33,7 +34,7 @@ pub(super) const MAX_LABEL: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelLimits {
     /// The largest message, in bytes. At most 64 KiB are sent in one, and no more than the other side takes. One that
-    /// sends more loses its session. Default 64 KiB.
+    /// sends more loses its channels. Default 64 KiB.
     pub message: usize,
     /// Channels at a time, of both sides together. Further ones are closed at once. Default 16.
     pub channels: usize,
@@ -130,6 +131,11 @@ pub enum ChannelError {
     UnknownSession,
     /// Both sides have not agreed on data channels.
     NotAgreed,
+    /// The data channels of the session have failed; it has none any more. The other side has ended their transport
+    /// (SCTP).
+    Failed,
+    /// The other side exceeded the limits of data channels, or broke the rules of SCTP; the session has none any more.
+    NotAllowed,
     /// The session has as many channels as it may.
     TooMany {
         /// The limit.
@@ -159,6 +165,8 @@ impl ChannelError {
         match self {
             ChannelError::UnknownSession => "no-such-call",
             ChannelError::NotAgreed => "no-data",
+            ChannelError::Failed => "failed",
+            ChannelError::NotAllowed => "not-allowed",
             ChannelError::TooMany { .. } => "too-many",
             ChannelError::LongLabel => "long-label",
             ChannelError::Closed => "closed",
@@ -175,6 +183,10 @@ impl fmt::Display for ChannelError {
         match self {
             ChannelError::UnknownSession => f.write_str("there is no such session"),
             ChannelError::NotAgreed => f.write_str("both sides have not agreed on data channels"),
+            ChannelError::Failed => f.write_str("the other side has ended the data channels"),
+            ChannelError::NotAllowed => {
+                f.write_str("the other side exceeded the limits of data channels, or broke their rules")
+            }
             ChannelError::TooMany { limit } => write!(f, "the session has {limit} channels, the maximum"),
             ChannelError::LongLabel => {
                 write!(f, "a label and a protocol may be at most {MAX_LABEL} bytes long")

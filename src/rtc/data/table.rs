@@ -2,7 +2,7 @@
 
 use super::{ChannelError, ChannelId, ChannelLimits, ChannelOptions, ChannelStats, MAX_LABEL, MAX_SENT};
 
-/// Violations of the limits after which a session ends: a program that opens one channel too many, or sends a packet that
+/// Violations of the limits after which a session loses its channels: a program that opens one channel too many, or sends a packet that
 /// is dropped, may do so for a while.
 const MAX_OFFENSES: u64 = 1000;
 

@@ -1,6 +1,7 @@
 //! Negotiates offers and answers of a session with the other side.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::{Candidate, IceCreds, Rtc};
@@ -8,6 +9,7 @@ use str0m::{Candidate, IceCreds, Rtc};
 use super::state::State;
 use super::{Announced, Names, STATS_EVERY, Session, Shared};
 use crate::media::{self, Codec};
+use crate::rtc::crypto::link::{self, Link};
 use crate::rtc::refusal::Refusal;
 use crate::rtc::send::estimate::Limits;
 use crate::rtc::send::sender::Sender;
@@ -47,11 +49,12 @@ impl Session {
 
     pub(super) fn new(id: SessionId, shared: &Shared, now: Instant) -> Session {
         let config = &shared.config;
-        let (rtc, local_candidates) = stack(shared, credentials(), now);
+        let (rtc, link, local_candidates) = stack(shared, credentials(), now);
         let cname = random_name();
         Session {
             id,
             rtc,
+            link,
             time: now,
             rtc_deadline: now,
             state: State::connecting(now),
@@ -241,8 +244,12 @@ fn limits(config: &Config) -> Limits {
     Limits { initial: config.initial_bitrate, min: MIN_BITRATE, max: config.max_bitrate }
 }
 
-/// Creates a session's own str0m instance; returns it with our candidates.
-pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Box<Rtc>, Vec<String>) {
+/// Creates a session's own str0m instance; returns it with the link to its DTLS connection, and our candidates.
+pub(super) fn stack(
+    shared: &Shared,
+    credentials: IceCreds,
+    now: Instant,
+) -> (Box<Rtc>, Arc<Link>, Vec<String>) {
     let config = &shared.config;
     let limits = config.channels.unwrap_or_default();
     let mut rtc = Rtc::builder()
@@ -255,6 +262,7 @@ pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Bo
         .set_stats_interval(Some(STATS_EVERY))
         .clear_codecs()
         .build(now);
+    let link = link::made();
     let mut lines = vec![];
     for candidate in local_candidates(config) {
         let Some(added) = rtc.add_local_candidate(candidate) else { continue };
@@ -262,7 +270,7 @@ pub(super) fn stack(shared: &Shared, credentials: IceCreds, now: Instant) -> (Bo
         // Without the ufrag, which is outdated after an ICE restart.
         lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
     }
-    (Box::new(rtc), lines)
+    (Box::new(rtc), link, lines)
 }
 
 /// Returns the candidate for `m=` and `c=`: the one most likely to be reachable (RFC 8839, 4.2.1.2).

@@ -11,8 +11,6 @@ use super::offering::OpenOffer;
 use super::sdp::Section;
 use super::supply::Data;
 use super::{Note, Session, Sink};
-use crate::call::body::{End, EndReason};
-use crate::rtc::crypto::sctp::Found;
 use crate::rtc::data::table::{Opened, Table};
 use crate::rtc::data::{
     ChannelError, ChannelId, ChannelLimits, ChannelMessage, ChannelOptions, ChannelStats,
@@ -33,8 +31,8 @@ pub(in crate::rtc) enum ChannelNote {
 enum Phase {
     NotYet,
     Agreed,
-    /// The section and its SCTP association were stopped; a transport has only one association.
-    Over,
+    /// The section and its SCTP association were stopped, or the association failed; a transport has only one.
+    Over(ChannelError),
 }
 
 pub(super) struct Channels {
@@ -43,8 +41,6 @@ pub(super) struct Channels {
     phase: Phase,
     /// Whether the owner of the session wants data channels; `None` accepts an offered section.
     wanted: Option<bool>,
-    /// Whether the other side has ended SCTP or DTLS.
-    ended: bool,
     /// Whether the other side's datagrams are held back.
     held: bool,
     waiting: VecDeque<(Path, Vec<u8>)>,
@@ -60,7 +56,6 @@ impl Channels {
             table: Table::new(limits),
             phase: Phase::NotYet,
             wanted: None,
-            ended: false,
             held: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -97,8 +92,8 @@ impl Channels {
 impl Session {
     /// Returns the policy for data channels in the next descriptions.
     pub(super) fn data(&self) -> Data {
-        match &self.channels {
-            Some(channels) if channels.phase != Phase::Over => Data::of(channels.wanted),
+        match self.channels.as_deref() {
+            Some(Channels { phase: Phase::NotYet | Phase::Agreed, wanted, .. }) => Data::of(*wanted),
             _ => Data::Declined,
         }
     }
@@ -123,7 +118,7 @@ impl Session {
                 channels.table.open_waiting(|options| api.create_data_channel(config(options)));
             }
             None if channels.is_agreed() => {
-                channels.phase = Phase::Over;
+                channels.phase = Phase::Over(ChannelError::NotAgreed);
                 channels.close_all(ChannelError::NotAgreed);
             }
             None => {}
@@ -150,7 +145,7 @@ impl Session {
     pub(super) fn restart_channels(&mut self) {
         if let Some(channels) = &mut self.channels {
             channels.close_all(ChannelError::Closed);
-            (channels.phase, channels.ended) = (Phase::NotYet, false);
+            channels.phase = Phase::NotYet;
         }
     }
 
@@ -181,7 +176,8 @@ impl Session {
                 channels.table.check_open(options)?;
                 return Ok(channels.table.wait(options.clone()));
             }
-            Phase::NotYet | Phase::Over => return Err(ChannelError::NotAgreed),
+            Phase::NotYet => return Err(ChannelError::NotAgreed),
+            Phase::Over(error) => return Err(error),
         }
         let key = self.rtc.direct_api().create_data_channel(config(options));
         let id = channels.table.open(key);
@@ -273,10 +269,24 @@ impl Session {
 /// Events of str0m.
 impl Session {
     /// Records what DTLS found in received packets.
-    pub(super) fn note_packets(&mut self, found: Found) {
+    pub(super) fn note_packets(&mut self) {
+        let dropped = self.link.take_dropped();
         if let Some(channels) = &mut self.channels {
-            channels.ended |= found.ended;
-            channels.table.dropped(found.dropped);
+            channels.table.dropped(dropped);
+        }
+    }
+
+    /// SCTP has failed: the session goes on without channels.
+    pub(super) fn lose_channels(&mut self, error: ChannelError) {
+        log::info!("session {}: its data channels are closed: {error}", self.id.0);
+        self.link.abandon();
+        // str0m sends what is left to send.
+        self.rtc_deadline = self.time;
+        if let Some(channels) = &mut self.channels {
+            channels.phase = Phase::Over(error);
+            let refused = channels.table.refuse_waiting();
+            channels.note_closed(refused, error);
+            channels.close_all(error);
         }
     }
 
@@ -320,21 +330,17 @@ impl Session {
     /// Updates the channels after str0m processed an input.
     pub(super) fn settle_channels(&mut self, notes: &mut Vec<Note>) {
         let Some(channels) = &mut self.channels else { return };
-        notes.append(&mut channels.notes);
-        if channels.table.is_abused() {
-            return self.end(abused);
+        if channels.table.is_abused() && channels.phase != Phase::Over(ChannelError::NotAllowed) {
+            self.lose_channels(ChannelError::NotAllowed);
         }
+        let channels = self.channels.as_mut().expect("seen above");
+        notes.append(&mut channels.notes);
         if channels.table.is_blocked() {
             let unsent = self.unsent();
             let channels = self.channels.as_mut().expect("seen above");
             let free = channels.table.unblock(unsent).into_iter();
             notes.extend(free.map(|channel| Note::Channel(ChannelNote::Writable { channel })));
         }
-    }
-
-    /// Whether str0m ends the transport by itself, since the other side broke SCTP's rules or exceeded its limits.
-    pub(super) fn is_broken_by_data(&self) -> bool {
-        self.channels.as_ref().is_some_and(|channels| channels.is_agreed() && !channels.ended)
     }
 }
 
@@ -350,8 +356,4 @@ fn config(options: &ChannelOptions) -> ChannelConfig {
         negotiated: None,
         protocol: options.protocol.clone(),
     }
-}
-
-pub(super) fn abused() -> End {
-    End::new(EndReason::NotAllowed, "the other side exceeded the limits of data channels")
 }

@@ -35,7 +35,8 @@ use str0m::net::Receive;
 use str0m::{IceConnectionState, Rtc};
 
 use super::crypto::keys::{self, Keys};
-use super::crypto::sctp;
+use super::crypto::link::Link;
+use super::data::ChannelError;
 use super::demux::{self, Stage};
 use super::directory::Directory;
 use super::send::ntp::Wall;
@@ -136,6 +137,8 @@ pub(super) struct Session {
     id: SessionId,
     /// Boxed: it is large, and media does not go through it.
     rtc: Box<Rtc>,
+    /// To its DTLS connection.
+    link: Arc<Link>,
     time: Instant,
     /// When to call str0m next.
     rtc_deadline: Instant,
@@ -408,7 +411,7 @@ impl Session {
     fn handle_stack(&mut self, input: str0m::Input<'_>) {
         let result = self.rtc.handle_input(input);
         self.keys = keys::take().or(self.keys.take());
-        self.note_packets(sctp::take());
+        self.note_packets();
         self.check(result);
     }
 
@@ -478,8 +481,12 @@ impl Session {
                 let nominated = Path::udp(pair.local.addr, pair.remote.addr);
                 self.route.nominate(nominated, || answered(nominated), now);
             }
+            // Without a goodbye, SCTP alone has failed.
+            str0m::Event::Closed if !self.link.is_gone() => {
+                let ended = self.link.has_ended();
+                self.lose_channels(if ended { ChannelError::Failed } else { ChannelError::NotAllowed });
+            }
             str0m::Event::Closed if self.state.may_move(self.time) => notes.push(Note::Anew),
-            str0m::Event::Closed if self.is_broken_by_data() => self.end(channels::abused),
             str0m::Event::Closed => self.end(state::closed_by_remote),
             str0m::Event::ChannelOpen(key, label) => self.channel_open(key, label, notes),
             str0m::Event::ChannelData(data) => self.channel_data(data.id, data.binary, data.data, notes),

@@ -200,7 +200,7 @@ impl Session {
         supply: &Supply,
     ) -> Result<Answered, Refusal> {
         let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
-        let is_first = open.is_first;
+        let (is_first, has_data) = (open.is_first, open.has_data());
         let plan = Plan::of_answer(remote, &open.sections, open.settled.clone(), supply, is_first)?;
         let transport = self.transport(remote);
         if is_first {
@@ -218,7 +218,6 @@ impl Session {
                 }
             }
         }
-        let has_data = open.has_data();
         self.open = None;
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);

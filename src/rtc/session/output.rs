@@ -110,6 +110,7 @@ impl Session {
         self.turn_to(State::close);
         // Before DTLS ends, since nobody can decrypt it after that.
         let goodbye = self.route.path().zip(self.sender.poll_goodbye(&self.wall, now));
+        self.link.leave();
         let result = self.rtc.close();
         self.check(result);
         let mut out: Vec<(Path, Vec<u8>)> = self.ready.take().into_iter().chain(goodbye).collect();
