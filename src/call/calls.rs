@@ -320,9 +320,20 @@ impl Calls {
         }
     }
 
-    /// The media of a call failed, which ends it: like [`Calls::hangup`], from any state.
+    /// The media of a call failed, which ends it: like [`Calls::hangup`], from any state. A peer that
+    /// [vanished](EndReason::Vanished) while signalling to it is gone, too, is [lost](EndReason::Lost).
     pub fn media_failed(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
+        let mut end = end.into();
+        if end.reason == EndReason::Vanished && self.is_away(id) {
+            end = EndReason::Lost.into();
+        }
         self.hangup(id, end, now)
+    }
+
+    /// Whether signalling reaches the remote no more.
+    fn is_away(&self, id: CallId) -> bool {
+        let away = |call: &Call| matches!(call.phase, Phase::Active { away: true, .. });
+        !self.online || self.calls.get(&id).is_some_and(away)
     }
 
     /// Handles what happened outside. Nothing a peer sends is an error here.

@@ -69,13 +69,13 @@ reasons! {
     Busy = "busy", "it cannot take any more calls";
     /// Nobody answered in time, or media did not connect in time.
     Timeout = "timeout", "it was not answered in time";
-    /// The remote, or our own signalling, went offline and did not come back in time.
+    /// The remote, or our own signalling, went offline: before media was connected, or for longer than a call waits.
     Offline = "offline", "the other side is offline";
     /// The program is shutting down.
     Shutdown = "shutdown", "the program is shutting down";
-    /// Nothing was received from the other side for a while.
+    /// Media was connected, and nothing was received from the other side for a while; signalling still reaches it.
     Vanished = "vanished", "the other side vanished";
-    /// Signalling and media were both lost.
+    /// Signalling and media were both lost, or the network path of media was.
     Lost = "lost", "the connection was lost";
     /// ICE found no path between the two.
     IceFailed = "ice-failed", "no network path was found";

@@ -200,14 +200,30 @@ fn streams_that_come_later_are_offered() {
 }
 
 #[test]
-fn a_peer_that_vanishes_ends_the_call() {
-    let mut world = World::new();
-    world.call(0, both());
-    world.run(ms(1000));
-    world.network.loss = 1.0;
-    world.peers[1].core.handle_input(Input::PeerGone { address: NAMES[0] }, world.now);
-    world.run(Duration::from_secs(12));
-    assert_eq!(world.end(1).as_deref(), Some("vanished"));
+fn a_peer_that_is_gone_ends_the_call_by_one_rule() {
+    // What is gone: its media, its signalling, or our own.
+    for (media, theirs, ours, after, end) in [
+        (true, false, false, 12, "vanished"),
+        (true, true, false, 12, "lost"),
+        (true, false, true, 12, "lost"),
+        (false, true, false, 31, "offline"),
+        (false, false, true, 31, "offline"),
+    ] {
+        let mut world = World::new();
+        world.call(0, both());
+        world.run(ms(1000));
+        world.network.loss = if media { 1.0 } else { 0.0 };
+        let now = world.now;
+        let core = &mut world.peers[1].core;
+        if theirs {
+            core.handle_input(Input::PeerGone { address: NAMES[0] }, now);
+        }
+        if ours {
+            core.handle_input(Input::Offline, now);
+        }
+        world.run(Duration::from_secs(after));
+        assert_eq!(world.end(1).as_deref(), Some(end), "media {media}, signalling {theirs} {ours}");
+    }
 }
 
 #[test]
