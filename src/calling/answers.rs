@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 
-use crate::client::{RequestError, SendError};
-use crate::proto::{Message, MessageKind, Status};
+use crate::client::{RequestError, SendError, judged};
+use crate::proto::{Message, MessageKind};
 
 /// Answers awaited at a time, as [`max_commands`](crate::client::Config::max_commands) of a client.
 const MAX_AWAITED: usize = 256;
-/// More of the answer follows.
-const MORE: Status = Status(202);
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +19,8 @@ pub(super) enum Awaits {
 struct Awaited {
     what: Awaits,
     answer: Option<Result<Message, RequestError>>,
+    /// Part of it came since this was last asked.
+    progress: bool,
     waker: Option<Waker>,
 }
 
@@ -38,7 +38,7 @@ impl Answers {
             let reason = "its \"id\" is that of one whose answer is awaited".into();
             return Err(SendError::Invalid { reason });
         }
-        self.0.insert(id.to_owned(), Awaited { what, answer: None, waker: None });
+        self.0.insert(id.to_owned(), Awaited { what, answer: None, progress: false, waker: None });
         Ok(())
     }
 
@@ -59,12 +59,12 @@ impl Answers {
             (true, Awaits::Receipt) => Ok(message.clone()),
             (true, Awaits::Reply) => return (true, None),
             (false, Awaits::Receipt) => return (false, None),
-            (false, Awaits::Reply) => match status.unwrap_or(Status::OK) {
-                MORE => return (true, None),
-                status if status.0 >= 400 => {
-                    Err(RequestError::Refused { status, answer: Box::new(message.clone()) })
+            (false, Awaits::Reply) => match judged(message) {
+                Some(answer) => answer,
+                None => {
+                    awaited.progress = true;
+                    return (true, awaited.waker.take());
                 }
-                _ => Ok(message.clone()),
             },
         };
         awaited.answer = Some(answer);
@@ -80,6 +80,11 @@ impl Answers {
         }
         let answer = self.0.remove(id).and_then(|awaited| awaited.answer);
         Poll::Ready(answer.unwrap_or(Err(RequestError::Closed)))
+    }
+
+    /// Whether part of the answer came since the last call: the timeout begins again.
+    pub(super) fn take_progress(&mut self, id: &str) -> bool {
+        self.0.get_mut(id).is_some_and(|awaited| std::mem::take(&mut awaited.progress))
     }
 
     /// Nobody awaits it any more.
@@ -141,6 +146,18 @@ mod tests {
             };
             assert_eq!(polled, answer, "{what:?} {}", message.as_str());
         }
+    }
+
+    #[test]
+    fn a_part_of_an_answer_is_progress_once() {
+        let mut answers = Answers::default();
+        answers.add("7", Awaits::Reply).expect("the first");
+        assert!(answers.poll("7", &cx()).is_pending() && !answers.take_progress("7"));
+        let more = message(r#"{"type":"command","id":"7","status":202}"#);
+        let (taken, waker) = answers.take_in(&more);
+        assert!(taken && waker.is_some(), "who waits sets its alarm again");
+        assert!(answers.take_progress("7") && !answers.take_progress("7"));
+        assert!(answers.poll("7", &cx()).is_pending());
     }
 
     #[test]

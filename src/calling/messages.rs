@@ -84,7 +84,8 @@ impl Messages {
         async move { sent?.await.map(drop) }
     }
 
-    /// Sends a command to the peer, and awaits its reply. It is sent at once; the future only waits.
+    /// Sends a command to the peer, and awaits its reply. It is sent at once; the future only waits. A reply with status
+    /// 202 restarts the timeout.
     ///
     /// # Errors
     ///
@@ -211,7 +212,12 @@ impl Future for Awaiting {
     type Output = Result<Message, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.line.channels(|queues| queues.answers.poll(&self.id, cx));
+        let (progress, answer) = self
+            .line
+            .channels(|queues| (queues.answers.take_progress(&self.id), queues.answers.poll(&self.id, cx)));
+        if progress {
+            self.alarm = Alarm::after(ANSWERS_WITHIN);
+        }
         if answer.is_pending() && self.alarm.poll(cx).is_ready() {
             return Poll::Ready(Err(RequestError::TimedOut));
         }

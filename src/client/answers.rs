@@ -83,13 +83,14 @@ impl From<SendError> for RequestError {
     }
 }
 
-/// A reply or receipt, by its status.
-pub(super) fn judged(answer: &Message) -> Result<Message, RequestError> {
+/// A reply or receipt, by its status; `None` if more of it follows, so that the timeout begins again.
+pub(crate) fn judged(answer: &Message) -> Option<Result<Message, RequestError>> {
     match answer.status().unwrap_or(Status::OK) {
+        Status::ACCEPTED => None,
         status if status >= Status::BAD_REQUEST => {
-            Err(RequestError::Refused { status, answer: Box::new(answer.clone()) })
+            Some(Err(RequestError::Refused { status, answer: Box::new(answer.clone()) }))
         }
-        _ => Ok(answer.clone()),
+        _ => Some(Ok(answer.clone())),
     }
 }
 

@@ -239,7 +239,7 @@ impl Agent {
         }
         let awaited = self.answers.receipt(&id, || match status {
             Status::NOT_FOUND => Err(RequestError::NobodyThere),
-            _ => judged(message),
+            _ => judged(message).unwrap_or_else(|| Ok(message.clone())),
         });
         self.answered(awaited);
         self.event(Event::Receipt { id, status, delivered });
@@ -255,12 +255,12 @@ impl Agent {
         let Some(id) = self.commands.find(wire_id, message.from()) else {
             return self.event(Event::Message { message });
         };
-        if message.status() == Some(Status(202)) {
+        let Some(judged) = judged(&message) else {
             self.commands.postpone(wire_id, later(self.now, self.config.command_timeout));
             return self.event(Event::Progress { id, message });
-        }
+        };
         self.commands.finish(wire_id);
-        let awaited = self.answers.reply(id, || judged(&message));
+        let awaited = self.answers.reply(id, || judged);
         self.answered(awaited);
         self.event(Event::Reply { id, result: Ok(message) });
     }

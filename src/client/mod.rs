@@ -107,6 +107,8 @@ mod rooms;
 mod roster;
 
 pub use agent::{Agent, State};
+#[cfg(feature = "calls")]
+pub(crate) use answers::judged;
 pub use answers::{AnswerId, RequestError};
 pub use backoff::next_delay;
 pub use commands::{CommandError, CommandId};

@@ -9,6 +9,8 @@ pub struct Status(pub u16);
 impl Status {
     /// Success.
     pub const OK: Status = Status(200);
+    /// More of the answer follows.
+    pub const ACCEPTED: Status = Status(202);
     /// The frame breaks the protocol.
     pub const BAD_REQUEST: Status = Status(400);
     /// Not authenticated; the server closes the connection.
