@@ -1,6 +1,7 @@
 //! Connects calls and their sessions: passes outputs of one as inputs to the other, and the rest to their owner.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::offers::Offers;
@@ -182,9 +183,11 @@ impl Core {
         calls.len()
     }
 
-    /// Sets the addresses at which later calls can reach us.
-    pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
+    /// Sets the addresses at which calls can reach us, those that go on too, and those at which they no longer can.
+    pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>, gone: &[IpAddr], now: Instant) {
         self.fanout.set_candidates(candidates);
+        self.fanout.lose_addresses(gone, now);
+        self.settle(now);
     }
 
     /// Returns the statistics of a call's session.
@@ -205,7 +208,10 @@ impl Core {
 
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
+            Input::Online { address } => {
+                self.calls.handle_input(call::Input::Own { address }, now);
+                self.name_found_again(now);
+            }
             Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
             Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
             Input::PeerThere { address } => self.calls.handle_input(call::Input::PeerOnline { address }, now),
@@ -358,6 +364,13 @@ impl Core {
                 let Some(&call) = self.sessions.get(&session) else { return };
                 self.emit(Event::Estimate { call, bps });
             }
+            rtc::Event::Candidate { session, candidate, mid } => {
+                let Some(&call) = self.sessions.get(&session) else { return };
+                let candidate = Candidate { sdp_mid: mid, ..Candidate::new(candidate) };
+                self.name_candidate(call, candidate.clone(), now);
+                let seat = self.seats.get_mut(&call).expect("sessions and seats are kept together");
+                seat.found.push(candidate);
+            }
             #[cfg(feature = "recv")]
             rtc::Event::Frame { session, frame } => {
                 let Some(&call) = self.sessions.get(&session) else { return };
@@ -417,6 +430,23 @@ impl Core {
         }
     }
 
+    fn name_candidate(&mut self, call: CallId, candidate: Candidate, now: Instant) {
+        if let Err(e) = self.calls.local_candidate(call, candidate, now) {
+            log::debug!("call {call}: cannot name a candidate: {e}");
+        }
+    }
+
+    /// Names the candidates again that were found during calls: when addresses change, the connection to the server may
+    /// be lost before it is noticed, and all that was sent by it.
+    fn name_found_again(&mut self, now: Instant) {
+        let found = |(id, seat): (&CallId, &Seat)| {
+            seat.found.iter().map(|candidate| (*id, candidate.clone())).collect::<Vec<_>>()
+        };
+        for (call, candidate) in self.seats.iter().flat_map(found).collect::<Vec<_>>() {
+            self.name_candidate(call, candidate, now);
+        }
+    }
+
     /// Returns when to repeat an offer.
     #[cfg(not(feature = "calls"))]
     fn offer_again_at(&self) -> Option<Instant> {
@@ -438,6 +468,7 @@ impl Core {
                 caller,
                 peer,
                 takes,
+                found: vec![],
                 joined: false,
                 #[cfg(feature = "calls")]
                 renegotiation: Renegotiation::default(),
@@ -468,6 +499,9 @@ impl Core {
     ) {
         match hand_over(&mut self.calls, call, sdp, now) {
             Ok(()) => {
+                if let Some(seat) = self.seats.get_mut(&call) {
+                    seat.found.clear();
+                }
                 #[cfg(feature = "calls")]
                 self.described(call);
                 self.end_candidates(call, now);

@@ -3,29 +3,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use super::shared::Shared;
 use super::{Input, Output};
 use crate::net::event_loop::{self, Turn};
 use crate::net::lock;
+use crate::net::own_addresses::OwnAddresses;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
-
-/// The minimum interval between queries of this machine's addresses.
-const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
     udp: Option<Udp>,
     alarm: Alarm,
-    /// When this machine's addresses were last queried.
-    candidates_at: Option<Instant>,
+    own_addresses: OwnAddresses,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Driver {
-        Driver { shared, udp, alarm: Alarm::unset(), candidates_at: None }
+        Driver { shared, udp, alarm: Alarm::unset(), own_addresses: OwnAddresses::new() }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -35,6 +31,10 @@ impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
         let mut any = self.poll_datagrams(cx);
         if self.shared.changed.poll(cx).is_ready() {
+            any = true;
+            self.find_candidates();
+        }
+        if self.udp.is_some() && self.own_addresses.poll(cx).is_ready() {
             any = true;
             self.find_candidates();
         }
@@ -88,17 +88,21 @@ impl Driver {
         true
     }
 
-    /// Updates the addresses for later calls, since networks come and go.
+    /// Networks come and go, and calls go on. An address that is gone may also be that of our connection to the server.
     fn find_candidates(&mut self) {
         let now = time::now();
         let Some(udp) = &self.udp else { return };
-        if self.candidates_at.is_some_and(|at| now < at + ADDRESSES_EVERY) {
-            return;
-        }
-        self.candidates_at = Some(now);
-        match udp.local_candidates(self.shared.advertise) {
-            Ok(candidates) => lock(&self.shared.core).set_candidates(candidates),
-            Err(e) => log::warn!("cannot list the network interfaces: {e}"),
+        let candidates = || {
+            udp.local_candidates(self.shared.advertise).unwrap_or_else(|e| {
+                log::warn!("cannot list the network interfaces: {e}");
+                vec![]
+            })
+        };
+        let Some(listed) = self.own_addresses.list(candidates, now) else { return };
+        let is_gone = !listed.gone.is_empty();
+        lock(&self.shared.core).set_candidates(listed.candidates, &listed.gone, now);
+        if is_gone {
+            self.shared.client.check();
         }
     }
 

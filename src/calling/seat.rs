@@ -6,6 +6,7 @@ use serde_json::Value;
 
 #[cfg(feature = "calls")]
 use super::renegotiation::Renegotiation;
+use crate::call::body::Candidate;
 use crate::limit::RateKey;
 use crate::media::StreamId;
 use crate::proto::{Address, Object};
@@ -58,6 +59,8 @@ pub(super) struct Seat {
     pub peer: Address,
     /// The negotiated streams.
     pub takes: BTreeSet<StreamId>,
+    /// Our candidates that were found since the last agreement.
+    pub found: Vec<Candidate>,
     pub joined: bool,
     /// The state of our own offers.
     #[cfg(feature = "calls")]

@@ -1,9 +1,8 @@
 //! The task between source, sockets and core.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -15,9 +14,9 @@ use super::shared::Shared;
 #[cfg(feature = "talk")]
 use super::speaker::Speaker;
 use crate::media::source::{Command, SourceEvent, SourceStatus};
-use crate::net::address_changes::Changes;
 use crate::net::event_loop::{self, Turn};
 use crate::net::lock;
+use crate::net::own_addresses::OwnAddresses;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::proto::{Draft, MessageKind};
@@ -35,11 +34,7 @@ const LAST_FRAME: Duration = Duration::from_secs(3);
 pub(super) struct Driver {
     shared: Arc<Shared>,
     udp: Option<Udp>,
-    /// Tells of networks that come and go, and the addresses that there were.
-    changes: Option<Changes>,
-    addresses: Vec<SocketAddr>,
-    /// When interfaces were asked for their addresses last.
-    candidates_at: Option<Instant>,
+    own_addresses: OwnAddresses,
     /// The source is to give something, and has not said that it stopped.
     producing: bool,
     /// A burst has ended before all was sent.
@@ -56,8 +51,6 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
-        let changes =
-            Changes::new().inspect_err(|e| log::debug!("not told of other addresses: {}", e.kind())).ok();
         #[cfg(feature = "talk")]
         let speaker = {
             let output = lock(&shared.config).talk.output.clone();
@@ -66,10 +59,8 @@ impl Driver {
         #[cfg(feature = "relay")]
         let feeds = lock(&shared.feeds).take().map(|feeds| Feeds::new(feeds, &shared.inbox));
         Driver {
-            changes: changes.filter(|_| udp.is_some()),
-            addresses: vec![],
+            own_addresses: OwnAddresses::new(),
             udp,
-            candidates_at: None,
             producing: false,
             sending: false,
             #[cfg(feature = "relay")]
@@ -170,37 +161,26 @@ impl Driver {
         true
     }
 
-    /// Networks come and go: what viewers are told of next is asked anew, at most once a second.
+    /// Networks come and go, and calls go on. An address that is gone may also be that of our connection to the server.
     fn find_candidates(&mut self) {
         let now = time::now();
         let Some(udp) = &self.udp else { return };
-        if self.candidates_at.is_some_and(|at| now < at + Duration::from_secs(1)) {
-            return;
-        }
-        self.candidates_at = Some(now);
-        let candidates = self.shared.place.candidates(udp);
-        self.addresses = candidates.iter().map(|candidate| candidate.base).collect();
-        lock(&self.shared.core).set_candidates(candidates);
-    }
-
-    /// An address that is gone may be that of our connection to the server. Viewers call us at the new ones when we are
-    /// there again.
-    fn poll_addresses(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.addresses.is_empty() {
-            self.find_candidates();
-        }
-        let Some(changes) = &mut self.changes else { return false };
-        if changes.poll(cx).is_pending() {
-            return false;
-        }
-        let before = std::mem::take(&mut self.addresses);
-        self.candidates_at = None;
-        self.find_candidates();
-        if before.iter().any(|address| !self.addresses.contains(address)) {
+        let place = &self.shared.place;
+        let Some(listed) = self.own_addresses.list(|| place.candidates(udp), now) else { return };
+        let is_gone = !listed.gone.is_empty();
+        lock(&self.shared.core).set_candidates(listed.candidates, &listed.gone, now);
+        if is_gone {
             log::info!("an address of this machine is gone: checking the connection to the server");
             self.shared.client.check();
         }
-        true
+    }
+
+    fn poll_addresses(&mut self, cx: &mut Context<'_>) -> bool {
+        let changed = self.udp.is_some() && self.own_addresses.poll(cx).is_ready();
+        if changed {
+            self.find_candidates();
+        }
+        changed
     }
 
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {

@@ -5,9 +5,20 @@ use std::net::IpAddr;
 
 /// The addresses of all interfaces that are up, each as [`reachable`] ranks them.
 pub(crate) fn of_this_machine() -> io::Result<Vec<IpAddr>> {
-    let all = if_addrs::get_if_addrs()?;
-    let up = all.iter().filter(|i| i.oper_status != if_addrs::IfOperStatus::Down);
-    Ok(reachable(up.map(|i| (i.name.as_str(), i.ip()))))
+    let up = up()?;
+    Ok(reachable(up.iter().map(|i| (i.name.as_str(), i.ip()))))
+}
+
+/// The addresses of all interfaces that are up.
+#[cfg(any(feature = "camera", feature = "calls"))]
+pub(crate) fn all() -> io::Result<Vec<IpAddr>> {
+    Ok(up()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
+fn up() -> io::Result<Vec<if_addrs::Interface>> {
+    let mut all = if_addrs::get_if_addrs()?;
+    all.retain(|i| i.oper_status != if_addrs::IfOperStatus::Down);
+    Ok(all)
 }
 
 /// The addresses that another machine can reach, out of these with the names of their interfaces.

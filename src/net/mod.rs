@@ -17,8 +17,8 @@
 #[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[cfg(feature = "camera")]
-pub(crate) mod address_changes;
+#[cfg(any(feature = "camera", feature = "calls"))]
+mod address_changes;
 #[cfg(feature = "udp")]
 pub(crate) mod addresses;
 #[cfg(feature = "calls")]
@@ -37,6 +37,8 @@ pub mod http;
 mod lookup;
 #[cfg(feature = "server")]
 mod network;
+#[cfg(any(feature = "camera", feature = "calls"))]
+pub(crate) mod own_addresses;
 #[cfg(feature = "camera")]
 pub(crate) mod own_waker;
 #[cfg(any(feature = "client", feature = "server"))]

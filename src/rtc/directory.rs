@@ -62,6 +62,11 @@ impl Directory {
         self.lock().paths.answered(id, path)
     }
 
+    /// As [`Paths::proven`].
+    pub(super) fn proven(&self, id: SessionId) -> Vec<(Path, Instant)> {
+        self.lock().paths.proven(id).collect()
+    }
+
     /// As [`Paths::has_room`].
     pub(super) fn has_room(&self, id: SessionId, path: Path, now: Instant) -> bool {
         self.lock().paths.has_room(id, path, now)

@@ -9,6 +9,7 @@ mod sessions;
 mod shard;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -117,10 +118,30 @@ impl Fanout {
         }
     }
 
-    /// Sets the candidates of new sessions, for instance after a network change.
+    /// Sets the candidates of new sessions, for instance after a network change. Existing sessions also check from those
+    /// that they did not have before, but for loopback, and [`Event::Candidate`] names them to the other side.
+    /// Candidates that are missing here remain in existing sessions: see [`lose_addresses`](Self::lose_addresses).
     pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
+        if self.shared.config.candidates == candidates {
+            return;
+        }
         Arc::make_mut(&mut self.shared).config.candidates = candidates;
         self.share();
+        for at in 0..self.shards.len() {
+            self.with(at, Sessions::find_candidates);
+        }
+        self.collect();
+    }
+
+    /// Handles that this machine no longer has these addresses: existing sessions stop using them. What is sent from
+    /// one of them moves to the best path that is left, or to the next one on which the other side answers. An address
+    /// that comes back is in [`set_candidates`](Self::set_candidates) again.
+    pub fn lose_addresses(&mut self, gone: &[IpAddr], now: Instant) {
+        self.tick(now);
+        for at in 0..self.shards.len() {
+            self.with(at, |sessions| sessions.lose_addresses(gone));
+        }
+        self.collect();
     }
 
     /// Looks for no more bandwidth than this from now on, in bit/s, in sessions that exist too.

@@ -247,6 +247,16 @@ pub enum Event {
         /// Bandwidth in bit/s.
         bps: u32,
     },
+    /// This machine got an address after the session was made: name it to the other side by trickle ICE (RFC 8838), also
+    /// after the end of candidates. Later descriptions have it.
+    Candidate {
+        /// The session.
+        session: SessionId,
+        /// `candidate:…`
+        candidate: String,
+        /// The `a=mid` of the section that carries the transport, once that is known.
+        mid: Option<String>,
+    },
     /// A session received a frame. Its stream is [`VIDEO_H264`](crate::media::VIDEO_H264),
     /// [`VIDEO_VP8`](crate::media::VIDEO_VP8) or [`AUDIO_OPUS`](crate::media::AUDIO_OPUS), by its codec, and of simulcast
     /// one of [`VIDEO_H264_LAYERS`](crate::media::VIDEO_H264_LAYERS) or

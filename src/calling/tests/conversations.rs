@@ -258,3 +258,54 @@ fn a_call_for_data_alone_carries_messages() {
         assert_eq!(world.end(0).as_deref(), Some("ended"));
     }
 }
+
+/// The candidates that a peer was told of, after those of descriptions.
+fn named(world: &World, to: usize) -> Vec<&str> {
+    let told =
+        world.delivered.iter().filter(|message| message.to == to && message.subtype == "call:candidate");
+    told.map(|message| message.data.as_str()).filter(|data| !data.contains(r#""candidate":"""#)).collect()
+}
+
+#[test]
+fn a_call_goes_on_at_a_new_address_of_either_side() {
+    for n in 0..2 {
+        let mut world = World::new();
+        world.call(0, both());
+        world.run(ms(1000));
+        world.moves(n, "192.0.2.99:4000".parse().expect("literal"));
+        world.run(ms(100));
+        let told = named(&world, 1 - n).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains(" 192.0.2.99 4000 typ host") && told[0].contains(r#""sdpMid":"0""#),
+            "{told:?}"
+        );
+        assert_eq!(world.flowing(), [both().receive, both().receive], "peer {n} moved");
+        world.run(ms(40_000));
+        assert_eq!(world.flowing(), [both().receive, both().receive], "peer {n} moved");
+    }
+}
+
+#[test]
+fn an_address_that_was_found_while_signalling_was_lost_is_named_after_it() {
+    let mut world = World::new();
+    world.call(0, both());
+    world.run(ms(1000));
+    // Nobody has noticed yet.
+    world.signalling.loss = 1.0;
+    world.moves(0, "192.0.2.99:4000".parse().expect("literal"));
+    world.run(ms(100));
+    world.signalling.loss = 0.0;
+    world.peers[0].core.handle_input(Input::Offline, world.now);
+    world.run(ms(100));
+    assert!(named(&world, 1).is_empty());
+    world.peers[0].core.handle_input(Input::Online { address: NAMES[0] }, world.now);
+    world.run(ms(100));
+    assert_eq!(named(&world, 1).len(), 1);
+    // What an answer contains is not repeated.
+    world.set(1, Directions::new([Audio], [Audio]));
+    world.run(ms(100));
+    world.peers[0].core.handle_input(Input::Online { address: NAMES[0] }, world.now);
+    world.run(ms(100));
+    assert_eq!(named(&world, 1).len(), 1);
+}

@@ -76,8 +76,8 @@ pub(super) struct World {
     pub network: Network,
     pub signalling: Signalling,
     pub dice: Dice,
-    /// Datagrams on their way, with the addresses of their senders.
-    wire: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
+    /// Datagrams on their way, with the paths as their receivers see them.
+    wire: BTreeMap<(Instant, u64), (usize, Path, Vec<u8>)>,
     post: BTreeMap<(Instant, u64), Message>,
     last_post: [Instant; 2],
     /// Messages that were delivered.
@@ -181,6 +181,15 @@ impl World {
         call
     }
 
+    /// One of them gets another address, and loses the one that it had.
+    pub(super) fn moves(&mut self, n: usize, address: SocketAddr) {
+        let peer = &mut self.peers[n];
+        let gone = std::mem::replace(&mut peer.address, address);
+        let candidates = vec![LocalCandidate { base: address, advertised: None }];
+        peer.core.set_candidates(candidates, &[gone.ip()], self.now);
+        self.drain(n);
+    }
+
     pub(super) fn set(&mut self, n: usize, wish: Directions) {
         let Some(call) = self.peers[n].call else { return };
         self.peers[n].core.set_directions(call, wish, self.now);
@@ -211,12 +220,13 @@ impl World {
             while let Some(transmit) = self.peers[n].core.poll_transmit(now) {
                 for datagram in transmit.datagrams() {
                     self.count += 1;
-                    if self.dice.chance(self.network.loss) {
+                    if self.dice.chance(self.network.loss) || transmit.path.local != self.peers[n].address {
                         continue;
                     }
                     let late = self.network.jitter.mul_f64(self.dice.range(0.0, 1.0));
                     let at = now + self.network.delay + late;
-                    self.wire.insert((at, self.count), (1 - n, transmit.path.local, datagram.to_vec()));
+                    let path = Path::udp(transmit.path.remote, transmit.path.local);
+                    self.wire.insert((at, self.count), (1 - n, path, datagram.to_vec()));
                 }
             }
             let peer = &mut self.peers[n];
@@ -335,8 +345,10 @@ impl World {
             }
             self.now = self.now.max(next);
             while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
-                let (to, from, data) = entry.remove();
-                let path = Path::udp(self.peers[to].address, from);
+                let (to, path, data) = entry.remove();
+                if path.local != self.peers[to].address {
+                    continue;
+                }
                 self.peers[to].core.handle_input(Input::Datagram { path, data: &data }, self.now);
                 self.drain(to);
             }

@@ -1,6 +1,7 @@
 //! Viewers and their calls: the program's commands, and the events of calls.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::{CameraCore, Output};
@@ -60,9 +61,15 @@ impl CameraCore {
         self.calling.parties().filter(|party| party.joined).map(|party| party.peer.clone()).collect()
     }
 
-    /// Where the viewers of later calls can reach us.
-    pub(crate) fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
-        self.calling.set_candidates(candidates);
+    /// Where viewers can reach us from now on, and where they no longer can.
+    pub(crate) fn set_candidates(
+        &mut self,
+        candidates: Vec<rtc::LocalCandidate>,
+        gone: &[IpAddr],
+        now: Instant,
+    ) {
+        self.calling.set_candidates(candidates, gone, now);
+        self.settle(now);
     }
 
     /// A shard of those who watch, for a driver of its own.

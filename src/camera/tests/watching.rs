@@ -196,7 +196,7 @@ fn the_presence_has_the_number_of_viewers() {
 fn later_calls_are_told_of_new_addresses() {
     let mut world = World::new(4, true);
     let base = "192.0.2.99:4000".parse().expect("literal");
-    world.core.set_candidates(vec![rtc::LocalCandidate { base, advertised: None }]);
+    world.core.set_candidates(vec![rtc::LocalCandidate { base, advertised: None }], &[], world.now);
     world.offer("bob|2", OFFER);
     let answer = world.said.iter().find(|s| s.starts_with("call:answer")).expect("it is answered");
     assert!(answer.contains("192.0.2.99 4000") && !answer.contains("192.0.2.1 4000"), "{answer}");

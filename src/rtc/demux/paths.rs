@@ -122,6 +122,12 @@ impl Paths {
         self.claim(id, path)?.answered
     }
 
+    /// The paths of a session by which a check was answered, and when that was last.
+    pub(in crate::rtc) fn proven(&self, id: SessionId) -> impl Iterator<Item = (Path, Instant)> {
+        let paths = self.owners.get(&id).into_iter().flat_map(|owner| &owner.paths);
+        paths.filter_map(move |path| Some((*path, self.answered(id, *path)?)))
+    }
+
     /// Whether a request of a session by this path is to be looked at: it is known, or there is room for it.
     pub(in crate::rtc) fn has_room(&self, id: SessionId, path: Path, now: Instant) -> bool {
         if self.claim(id, path).is_some() {

@@ -1,6 +1,7 @@
 //! The sessions of one shard: which ones get a frame, which one sends next, which ones have ended.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,29 @@ impl Sessions {
         let all: Vec<SessionId> = self.all.keys().copied().collect();
         for id in all {
             self.step(id, |session, _, _| session.set_max_bitrate(bps));
+        }
+    }
+
+    /// Tells all sessions that there are other candidates.
+    pub(super) fn find_candidates(&mut self) {
+        let shared = self.shared.clone();
+        let all: Vec<SessionId> = self.all.keys().copied().collect();
+        for id in all {
+            self.step(id, |session, now, sink| {
+                session.find_candidates(&shared.config, now, sink);
+                session.handle_timeout(now, sink);
+            });
+        }
+    }
+
+    /// Tells all sessions that addresses are gone.
+    pub(super) fn lose_addresses(&mut self, gone: &[IpAddr]) {
+        let all: Vec<SessionId> = self.all.keys().copied().collect();
+        for id in all {
+            self.step(id, |session, now, sink| {
+                session.lose_addresses(gone, now, sink);
+                session.handle_timeout(now, sink);
+            });
         }
     }
 
@@ -308,6 +332,7 @@ impl Sessions {
                 Some(Event::KeyFrameWanted { session: id, stream, reason })
             }
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
+            Note::Candidate { line, mid } => Some(Event::Candidate { session: id, candidate: line, mid }),
             #[cfg(feature = "recv")]
             Note::Frame(frame) => Some(Event::Frame { session: id, frame }),
             Note::Channel(note) => Some(channel_event(id, note)),

@@ -1,6 +1,5 @@
 //! Negotiates offers and answers of a session with the other side.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,20 +13,20 @@ use crate::rtc::refusal::Refusal;
 use crate::rtc::send::estimate::Limits;
 use crate::rtc::send::sender::Sender;
 use crate::rtc::send::track::Format;
-use crate::rtc::session::candidates::{Candidates, canonical};
+use crate::rtc::session::candidates::Candidates;
 use crate::rtc::session::channels::Channels;
-use crate::rtc::session::connect::local_candidates;
 use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
 use crate::rtc::session::known::Known;
 use crate::rtc::session::negotiate::{Plan, Settled};
+use crate::rtc::session::own_candidates::{self, OwnCandidates};
 use crate::rtc::session::payload::Choice;
 use crate::rtc::session::receiving::Receiving;
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Remote, Transport};
 use crate::rtc::session::section::{Part, Whole};
 use crate::rtc::session::supply::Supply;
-use crate::rtc::{Answer, Config, LocalCandidate, SessionId, SessionStats};
+use crate::rtc::{Answer, Config, SessionId, SessionStats};
 
 /// The lower bound of the estimate: one key frame per second in the smallest size.
 const MIN_BITRATE: u32 = 50_000;
@@ -49,7 +48,7 @@ impl Session {
 
     pub(super) fn new(id: SessionId, shared: &Shared, now: Instant) -> Session {
         let config = &shared.config;
-        let (rtc, link, local_candidates) = stack(shared, credentials(), now);
+        let (rtc, link, own) = stack(shared, credentials(), now);
         let cname = random_name();
         Session {
             id,
@@ -84,15 +83,9 @@ impl Session {
             names: Names::default(),
             candidates: Candidates::default(),
             known: Known::default(),
-            addresses: config
-                .candidates
-                .iter()
-                .flat_map(|c| [Some(c.base), c.advertised])
-                .flatten()
-                .map(canonical)
-                .collect(),
-            local_candidates,
-            default: default_candidate(&config.candidates),
+            addresses: own.addresses(),
+            own,
+            default: own_candidates::default(config),
             stats: SessionStats::default(),
             #[cfg(test)]
             panics: false,
@@ -122,7 +115,7 @@ impl Session {
         #[cfg(test)]
         assert!(!self.panics, "a test wants this");
         let transport = self.transport(remote);
-        let role = self.connect(shared, &transport)?;
+        let role = self.connect(&transport)?;
         // Our own pending offer becomes void.
         self.roll_back();
         self.open = None;
@@ -213,7 +206,7 @@ impl Session {
             fingerprint: &fingerprint,
             setup,
             cname: &self.cname,
-            candidates: &self.local_candidates,
+            candidates: self.own.lines(),
             default: self.default,
             max_message: self.channels.as_ref().map_or(0, |channels| channels.limits().message),
             whole,
@@ -249,7 +242,7 @@ pub(super) fn stack(
     shared: &Shared,
     credentials: IceCreds,
     now: Instant,
-) -> (Box<Rtc>, Arc<Link>, Vec<String>) {
+) -> (Box<Rtc>, Arc<Link>, OwnCandidates) {
     let config = &shared.config;
     let limits = config.channels.unwrap_or_default();
     let mut rtc = Rtc::builder()
@@ -263,24 +256,8 @@ pub(super) fn stack(
         .clear_codecs()
         .build(now);
     let link = link::made();
-    let mut lines = vec![];
-    for candidate in local_candidates(config) {
-        let Some(added) = rtc.add_local_candidate(candidate) else { continue };
-        let line = added.to_sdp_string();
-        // Without the ufrag, which is outdated after an ICE restart.
-        lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
-    }
-    (Box::new(rtc), link, lines)
-}
-
-/// Returns the candidate for `m=` and `c=`: the one most likely to be reachable (RFC 8839, 4.2.1.2).
-fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
-    let outside = candidates.iter().filter_map(|c| c.advertised);
-    let all = || candidates.iter().map(|c| c.base);
-    let away = all().filter(|address| !address.ip().is_loopback());
-    let mut by_likelihood = outside.chain(away).chain(all());
-    let first = by_likelihood.clone().next();
-    by_likelihood.find(SocketAddr::is_ipv4).or(first).map(canonical)
+    let own = OwnCandidates::new(&mut rtc, config);
+    (Box::new(rtc), link, own)
 }
 
 /// Returns the payload types to configure: those negotiated, and proposals for the rest.

@@ -6,12 +6,12 @@
 use str0m::crypto::Fingerprint;
 use str0m::{Candidate, IceCreds};
 
+use super::Session;
 use super::candidates::Verdict;
 use super::credentials::credentials;
 use super::sdp::{self, Transport};
-use super::{Session, Shared};
+use crate::rtc::CandidateType;
 use crate::rtc::refusal::Refusal;
-use crate::rtc::{CandidateType, Config, LocalCandidate};
 
 /// Our role in DTLS, as in `a=setup` (RFC 8842, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ impl Role {
 impl Session {
     /// Applies the other side's transport: starts ICE and DTLS, or restarts ICE if its credentials changed, and checks
     /// new candidates. Returns our role, which never changes.
-    pub(super) fn connect(&mut self, shared: &Shared, transport: &Transport) -> Result<Role, Refusal> {
+    pub(super) fn connect(&mut self, transport: &Transport) -> Result<Role, Refusal> {
         let role = match self.role {
             Some(role) => {
                 if transport.ufrag != self.names.theirs || transport.pwd != self.names.their_password {
-                    self.restart_ice(&shared.config, transport);
+                    self.restart_ice(transport);
                 }
                 role
             }
@@ -69,16 +69,16 @@ impl Session {
 
     /// Restarts ICE (RFC 8445, 9) with new credentials; media continues on the current path. Removes and re-adds our
     /// candidates to form new pairs, since str0m only restarts ICE for descriptions that it created.
-    fn restart_ice(&mut self, config: &Config, transport: &Transport) {
+    fn restart_ice(&mut self, transport: &Transport) {
         self.candidates.restart();
         let mut api = self.rtc.direct_api();
-        for candidate in local_candidates(config).chain(self.known.restart()) {
-            api.invalidate_candidate(&candidate);
+        for candidate in self.own.candidates().chain(&self.known.restart()) {
+            api.invalidate_candidate(candidate);
         }
         api.set_local_ice_credentials(credentials());
         api.set_remote_ice_credentials(creds(transport));
-        for candidate in local_candidates(config) {
-            self.rtc.add_local_candidate(candidate);
+        for candidate in self.own.candidates() {
+            self.rtc.add_local_candidate(candidate.clone());
         }
     }
 
@@ -103,14 +103,6 @@ impl Session {
             self.rtc_deadline = self.time;
         }
     }
-}
-
-/// Returns our candidates for str0m.
-pub(super) fn local_candidates(config: &Config) -> impl Iterator<Item = Candidate> {
-    config.candidates.iter().flat_map(|LocalCandidate { base, advertised }| {
-        let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
-        [Some(Candidate::host(*base, "udp")), outside].into_iter().flatten().flatten()
-    })
 }
 
 fn creds(transport: &Transport) -> IceCreds {

@@ -11,6 +11,7 @@ mod known;
 pub(in crate::rtc) mod negotiate;
 mod offering;
 mod output;
+mod own_candidates;
 mod payload;
 #[cfg(feature = "recv")]
 mod receiving;
@@ -54,6 +55,7 @@ use connect::Role;
 use known::Known;
 use negotiate::Settled;
 use offering::OpenOffer;
+use own_candidates::OwnCandidates;
 use receiving::Receiving;
 use route::{NextStep, Route, Sign};
 use sdp::Transport;
@@ -102,6 +104,11 @@ pub(super) enum Note {
     /// The other side ended its transport and starts another one for the remaining sections.
     Anew,
     Estimate(u32),
+    /// We have a further address; `mid` is the section that carries the transport.
+    Candidate {
+        line: String,
+        mid: Option<String>,
+    },
     #[cfg(feature = "recv")]
     Frame(Frame),
     Channel(ChannelNote),
@@ -185,7 +192,7 @@ pub(super) struct Session {
     known: Known,
     /// Our own addresses, inside and outside.
     addresses: Vec<SocketAddr>,
-    local_candidates: Vec<String>,
+    own: OwnCandidates,
     /// The default candidate among them.
     default: Option<SocketAddr>,
     stats: SessionStats,
@@ -261,7 +268,7 @@ impl Session {
     }
 
     pub(super) fn local_candidates(&self) -> &[String] {
-        &self.local_candidates
+        self.own.lines()
     }
 
     pub(super) fn stats(&self) -> SessionStats {

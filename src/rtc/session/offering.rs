@@ -204,7 +204,7 @@ impl Session {
         let plan = Plan::of_answer(remote, &open.sections, open.settled.clone(), supply, is_first)?;
         let transport = self.transport(remote);
         if is_first {
-            self.connect(shared, &transport)?;
+            self.connect(&transport)?;
         } else {
             // Only an offer may restart ICE (RFC 8839, 4.4.1.1.1), and ours never does.
             let identity = |t: &Transport| (t.ufrag.clone(), t.pwd.clone(), t.fingerprint.clone());

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::state::State;
 use super::{Note, Session, Sink, TICK};
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use crate::rtc::crypto::keys;
 use crate::rtc::demux::{self, Class};
@@ -123,6 +124,11 @@ impl Session {
     /// Returns str0m's next datagram; `None` once it reported its next deadline.
     fn next_datagram(&mut self, now: Instant, sink: &mut Sink<'_>) -> Option<(Path, Vec<u8>)> {
         let next = self.poll_stack(now, sink);
+        // The viewer cannot ask for it: it goes on sending to the address that is gone for some seconds.
+        if self.route.take_gap() {
+            let wanted = |stream| Note::KeyFrameWanted(stream, KeyFrameReason::Loss);
+            sink.notes.extend(self.sender.video().map(wanted));
+        }
         self.settle_channels(sink.notes);
         next
     }

@@ -58,8 +58,8 @@ impl Session {
         log::debug!("session {}: restarting the transport", self.id.0);
         let plan = Plan::of_offer(&remote, supply, Some(&self.settled))?;
         let own = IceCreds { ufrag: self.names.ours.clone(), pass: self.names.our_password.clone() };
-        let (rtc, link, _) = stack(shared, own, now);
-        (self.rtc, self.link) = (rtc, link);
+        (self.rtc, self.link, self.own) = stack(shared, own, now);
+        self.addresses = self.own.addresses();
         self.time = self.time.max(now);
         self.candidates.restart();
         self.known = Known::default();

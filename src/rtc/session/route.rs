@@ -13,6 +13,7 @@
 //!
 //! Answers to our checks on the path in use renew the consent to send (RFC 7675).
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::rtc::Path;
@@ -50,6 +51,10 @@ pub(in crate::rtc) struct Route {
     followed: Option<Path>,
     /// A path on which media arrived, until our check is answered.
     wanted: Option<Path>,
+    /// The path in use leaves from an address that we no longer have.
+    is_lost: bool,
+    /// What was sent from such an address did not arrive, and that is not mended yet.
+    has_gap: bool,
     /// When something authentic last arrived on the path in use.
     heard: Instant,
     /// When our check on it was last answered.
@@ -58,7 +63,15 @@ pub(in crate::rtc) struct Route {
 
 impl Route {
     pub(in crate::rtc) fn new(now: Instant) -> Route {
-        Route { nominated: None, followed: None, wanted: None, heard: now, answered: now }
+        Route {
+            nominated: None,
+            followed: None,
+            wanted: None,
+            is_lost: false,
+            has_gap: false,
+            heard: now,
+            answered: now,
+        }
     }
 
     /// Returns the path in use.
@@ -126,8 +139,8 @@ impl Route {
         let fresh = answered.filter(|at| now.saturating_duration_since(*at) < CONSENT);
         let follows = match sign {
             Sign::Media => true,
-            Sign::Check => self.silent(now) >= SILENT,
-            Sign::Answer => self.wanted == Some(path),
+            Sign::Check => self.is_lost || self.silent(now) >= SILENT,
+            Sign::Answer => self.is_lost || self.wanted == Some(path),
         };
         match fresh.filter(|_| follows) {
             Some(answered) => self.follow(path, answered, now),
@@ -142,14 +155,34 @@ impl Route {
         NextStep::Nothing
     }
 
+    /// Handles that the path in use leaves from an address that we no longer have. `left` is the best path that is left,
+    /// and when our check on it was answered; without one, the next path on which one is answered is used.
+    pub(in crate::rtc) fn lose(&mut self, left: Option<(Path, Instant)>, now: Instant) {
+        self.has_gap = true;
+        match left.filter(|(_, answered)| now.saturating_duration_since(*answered) < CONSENT) {
+            Some((path, answered)) => self.follow(path, answered, now),
+            None => self.is_lost = true,
+        }
+    }
+
+    /// Returns once whether media was lost with an address, when there is a path again.
+    pub(in crate::rtc) fn take_gap(&mut self) -> bool {
+        !self.is_lost && std::mem::take(&mut self.has_gap)
+    }
+
+    /// Handles that we have this address, perhaps again.
+    pub(in crate::rtc) fn regain(&mut self, address: IpAddr) {
+        self.is_lost &= self.path().is_some_and(|path| path.local.ip() != address);
+    }
+
     fn follow(&mut self, path: Path, answered: Instant, now: Instant) {
-        log::debug!("the viewer moved: sending media on another path");
+        log::debug!("sending media on another path");
         self.followed = Some(path).filter(|path| self.nominated != Some(*path));
         self.take(path, answered, now);
     }
 
     fn take(&mut self, path: Path, answered: Instant, now: Instant) {
-        self.heard = now;
+        (self.heard, self.is_lost) = (now, false);
         self.answered = answered;
         self.wanted = self.wanted.filter(|wanted| *wanted != path);
     }
@@ -202,6 +235,34 @@ mod tests {
         assert_eq!(r.path(), Some(path(1)));
         r.handle(path(2), Sign::Check, Some(at(now, 1000)), at(now, 2400));
         assert_eq!(r.path(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_path_from_an_address_that_is_gone_gives_way_to_whichever_is_answered_next() {
+        let now = Instant::now();
+        let elsewhere = |port| {
+            let local = SocketAddr::from(([192, 0, 2, 77], 4000));
+            Path::udp(local, path(port).remote)
+        };
+        let mut r = route(now);
+        r.lose(None, at(now, 10));
+        assert!(!r.take_gap(), "nothing arrives yet");
+        // What was on its way is no sign that the address is there.
+        r.handle(path(1), Sign::Media, Some(now), at(now, 20));
+        r.handle(elsewhere(1), Sign::Answer, Some(at(now, 30)), at(now, 30));
+        assert_eq!((r.path(), r.take_gap(), r.take_gap()), (Some(elsewhere(1)), true, false));
+        // Another is known already.
+        r.lose(Some((elsewhere(2), at(now, 20))), at(now, 40));
+        assert_eq!(r.path(), Some(elsewhere(2)));
+        assert_eq!(r.consent_until(), at(now, 30_020));
+        // An answer from long ago is of no use; and the address comes back.
+        r.lose(Some((path(3), now)), at(now, 30_000));
+        assert_eq!(r.path(), Some(elsewhere(2)));
+        r.regain(path(1).local.ip());
+        assert!(r.is_lost);
+        r.regain(elsewhere(2).local.ip());
+        r.handle(path(1), Sign::Answer, Some(at(now, 30_010)), at(now, 30_010));
+        assert_eq!(r.path(), Some(elsewhere(2)));
     }
 
     #[test]

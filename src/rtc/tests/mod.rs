@@ -1,5 +1,6 @@
 //! Two ends on a virtual network and clock.
 
+mod camera_moves;
 #[cfg(feature = "recv")]
 mod channels;
 mod description;

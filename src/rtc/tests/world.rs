@@ -110,6 +110,11 @@ pub(super) struct World {
     pub(super) nominates_once: HashMap<u64, String>,
     /// Browsers answer no check any more.
     pub(super) answers_none: bool,
+    /// Addresses that the camera lost: nothing passes there.
+    pub(super) lost: BTreeSet<SocketAddr>,
+    /// NATs accept a datagram only from where something was sent to before.
+    pub(super) strict: bool,
+    opened: BTreeSet<(SocketAddr, SocketAddr)>,
     /// The camera is behind a port forward, and can't be reached but by this.
     pub(super) forward: Option<SocketAddr>,
     /// How often the camera's time-out was due.
@@ -117,7 +122,7 @@ pub(super) struct World {
     /// Drivers of shards, beside the one that runs the fan-out.
     pub(super) drivers: Vec<Driver>,
     pub(super) chance: u64,
-    camera: Vec<SocketAddr>,
+    pub(super) camera: Vec<SocketAddr>,
     /// When the encoder has the key frame ready that was asked for; and the one of the small rendition.
     key_at: Option<Instant>,
     small_key_at: Option<Instant>,
@@ -179,6 +184,9 @@ impl World {
             nat: HashMap::new(),
             nominates_once: HashMap::new(),
             answers_none: false,
+            lost: BTreeSet::new(),
+            strict: false,
+            opened: BTreeSet::new(),
             forward: None,
             wakes: 0,
             drivers: vec![],
@@ -346,6 +354,14 @@ impl World {
         self.datagrams += 1;
         let private = self.nat.iter().find(|(_, public)| **public == to).map(|(private, _)| *private);
         let from_browser = *self.nat.get(&from).unwrap_or(&from);
+        let (browser, camera) =
+            if self.camera.contains(&to) { (from, to) } else { (private.unwrap_or(to), from) };
+        if self.camera.contains(&to) {
+            self.opened.insert((browser, camera));
+        }
+        if self.lost.contains(&camera) || (self.strict && !self.opened.contains(&(browser, camera))) {
+            return;
+        }
         let (from, to) = match self.forward {
             Some(public) if public == to => (from_browser, self.camera[0]),
             Some(_) if self.camera.contains(&to) => return,
