@@ -8,11 +8,11 @@ use str0m::change::SdpAnswer;
 use str0m::net::{Protocol, Receive};
 
 use super::bytes::{Bytes, valid};
-use crate::media::{AUDIO_OPUS, Codec, StreamInfo, VIDEO_H264, VIDEO_VP8};
+use crate::media::{AUDIO_OPUS, Codec, Kind, StreamInfo, VIDEO_H264, VIDEO_VP8};
 use crate::rtc::crypto::provider;
 use crate::rtc::demux::{self, Class, Stage, StunKind};
 use crate::rtc::session::candidates::is_reachable;
-use crate::rtc::{Config, Fanout, Input, LocalCandidate, Output, SessionId};
+use crate::rtc::{Config, Directions, Fanout, Input, LocalCandidate, Output, SessionId};
 
 pub(super) const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
 pub(super) const CAMERA: &str = "192.0.2.1:4000";
@@ -240,19 +240,26 @@ fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAd
 }
 
 /// Descriptions: an answer has the offer's sections in their order and nothing that was not offered, a second parser
-/// accepts it, and an accepted offer is accepted again. NUL separates several of them: renegotiations.
+/// accepts it, and an accepted offer is accepted again, with the same answer. NUL separates several of them:
+/// renegotiations. After a NUL at the beginning we receive, too, and videos in several encodings.
 pub fn sdp(data: &[u8]) {
     let now = Instant::now();
     let mut fanout = fanout(now);
-    for offer in data.split(|byte| *byte == 0).take(3) {
+    let (receives, offers) = data.strip_prefix(&[0]).map_or((false, data), |offers| (true, offers));
+    if receives {
+        let both = [Kind::Audio, Kind::Video];
+        fanout.set_directions(SessionId(1), Directions { simulcast: true, ..Directions::new(both, both) });
+    }
+    for offer in offers.split(|byte| *byte == 0).take(3) {
         let offer = valid(offer);
         let before = fanout.sessions().count();
         match fanout.accept(SessionId(1), offer, now) {
             Ok(answer) => {
                 agrees(offer, &answer.sdp);
+                encodings_agree(offer, &answer.sdp);
                 assert_eq!(fanout.sessions().count(), 1);
                 let again = fanout.accept(SessionId(1), offer, now).expect("taken before");
-                assert_eq!(sections(&again.sdp), sections(&answer.sdp));
+                assert!(lines(&again.sdp).eq(lines(&answer.sdp)), "{}\n{}", answer.sdp, again.sdp);
                 assert_eq!(again.streams, answer.streams);
             }
             Err(refusal) => {
@@ -264,6 +271,26 @@ pub fn sdp(data: &[u8]) {
     }
     pass(&mut fanout, now, Duration::from_millis(10));
     assert_eq!(fanout.totals().panics, 0);
+}
+
+/// The lines of a description, but for the one with its version.
+fn lines(sdp: &str) -> impl Iterator<Item = &str> {
+    sdp.lines().filter(|line| !line.starts_with("o="))
+}
+
+/// Only encodings that are offered are received, and at most three of a video.
+fn encodings_agree(offer: &str, answer: &str) {
+    let mut count = 0;
+    for line in answer.lines() {
+        if line.starts_with("m=") {
+            count = 0;
+        }
+        let Some(rid) = line.strip_prefix("a=rid:") else { continue };
+        count += 1;
+        let (rid, direction) = rid.split_once(' ').expect("a name and a direction");
+        assert!(direction == "recv" && count <= 3, "{answer}");
+        assert!(offer.contains(rid), "{answer}");
+    }
 }
 
 /// The kind, port zero or not, mid and formats of each section.

@@ -18,6 +18,19 @@ use crate::rtc::send::header::Extensions;
 /// The profile if none is given: baseline (RFC 6184, 8.1), here with the common level 3.1.
 const NO_PROFILE: u32 = 0x42_001f;
 
+/// When it is decided on a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// We send in it.
+    Sending,
+    /// It exists.
+    Known,
+    /// It is new, and says what its formats are.
+    New,
+    /// It names none of the formats that we have.
+    NotDescribed,
+}
+
 /// What we do with a remote section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -89,6 +102,8 @@ impl Fate {
 /// What a session negotiated and must keep in later descriptions.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Settled {
+    /// What new sections of a kind get if they can. All sections of a kind have one codec, but maybe under different
+    /// payload types: each section keeps its own ([`Slots::choice`]).
     pub(in crate::rtc) video: Option<Choice>,
     pub(in crate::rtc) audio: Option<Choice>,
     pub(in crate::rtc) slots: Slots,
@@ -100,6 +115,42 @@ impl Settled {
             media::Kind::Video => &mut self.video,
             media::Kind::Audio => &mut self.audio,
         }
+    }
+
+    fn choice(&self, kind: media::Kind) -> Option<Choice> {
+        match kind {
+            media::Kind::Video => self.video,
+            media::Kind::Audio => self.audio,
+        }
+    }
+
+    /// Chooses the format of a remote section: its `own` of before, that of its kind, or the best one. Also returns the
+    /// stream that can be sent in it. The codec of a kind only changes if no section goes on (`anew`).
+    fn choose(
+        &self,
+        s: &Section,
+        kind: media::Kind,
+        own: Option<Choice>,
+        supply: &Supply,
+        anew: bool,
+    ) -> Option<(Option<StreamId>, Choice)> {
+        let settled = self.choice(kind);
+        // A payload type keeps its meaning (RFC 3264, 8.3.2); werift does not describe it again when it reappears.
+        let as_before = |c: Choice| {
+            let again = |f: &Format| f.pt == c.pt && is_named(f, c.codec) && f.fmtp.is_empty();
+            let same = |f: &Format| f.pt == c.pt && matches(f, c.codec);
+            let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
+            let repeats = c.rtx.is_none_or(|rtx| s.formats.iter().any(|f| f.pt == rtx));
+            (repeats && s.formats.iter().any(|f| same(f) || again(f))).then_some((stream, c))
+        };
+        // A codec may get another payload type: when Firefox offers, it uses its own numbers. If all sections of a kind
+        // are stopped, the codec may change, too.
+        let is_free = |codec| anew || settled.is_none_or(|c| c.codec == codec);
+        let best = || {
+            let mut codecs = supply.codecs(kind).filter(|(_, codec, _)| is_free(*codec));
+            codecs.find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
+        };
+        own.into_iter().chain(settled).find_map(as_before).or_else(best)
     }
 }
 
@@ -157,19 +208,37 @@ impl Plan {
             settled: before.cloned().unwrap_or_default(),
         };
         let mut free = plan.settled.slots.free();
-        // Existing sections keep their slots before new ones get theirs.
-        let known = |plan: &Plan, s: &Section| plan.settled.slots.find(&s.mid).is_some();
-        let order: Vec<bool> = remote.sections.iter().map(|s| known(&plan, s)).collect();
+        // Existing sections keep their slots before new ones get theirs, and the one in which we send goes on with it.
+        // Those that leave out what a payload type means come behind those that say it.
+        let turn = |s: &Section| match plan.settled.slots.find(&s.mid) {
+            Some(slot) if plan.settled.slots.sends(slot) => Turn::Sending,
+            Some(_) => Turn::Known,
+            None if is_described(s, supply) => Turn::New,
+            None => Turn::NotDescribed,
+        };
+        let mut order: Vec<(Turn, usize)> =
+            remote.sections.iter().enumerate().map(|(i, s)| (turn(s), i)).collect();
+        order.sort_unstable();
         let goes_on = |kind| {
-            let sections = remote.sections.iter().zip(&order);
-            sections.into_iter().any(|(s, known)| *known && s.reachable && s.kind.media() == Some(kind))
+            let goes_on = |s: &Section| {
+                let settled = &plan.settled;
+                let known =
+                    settled.slots.find(&s.mid).filter(|_| s.reachable && s.kind.media() == Some(kind));
+                known.is_some_and(|slot| {
+                    settled.choose(s, kind, settled.slots.choice(slot), supply, false).is_some()
+                })
+            };
+            remote.sections.iter().any(goes_on)
         };
         let mut anew: Vec<media::Kind> =
             [media::Kind::Audio, media::Kind::Video].into_iter().filter(|kind| !goes_on(*kind)).collect();
-        for turn in [true, false] {
-            for (i, s) in remote.sections.iter().enumerate().filter(|(i, _)| order[*i] == turn) {
-                plan.fates[i] = plan.fate(s, supply, &mut anew, &mut free);
-            }
+        let (known, new): (Vec<_>, Vec<_>) = order.into_iter().partition(|(turn, _)| *turn <= Turn::Known);
+        for (_, i) in known {
+            plan.fates[i] = plan.fate(&remote.sections[i], supply, &mut anew, &mut free);
+        }
+        plan.settle_on_known();
+        for (_, i) in new {
+            plan.fates[i] = plan.fate(&remote.sections[i], supply, &mut anew, &mut free);
         }
         let ours: Vec<&str> = supply.streams(media::Kind::Video).map(|stream| words(stream.codec)).collect();
         let video_missed = |(s, fate): (&Section, &Fate)| {
@@ -220,6 +289,19 @@ impl Plan {
         plan.keep_used();
         plan.check_payload_types()?;
         Ok(plan)
+    }
+
+    /// New sections get what one of those that continue has.
+    fn settle_on_known(&mut self) {
+        for kind in [media::Kind::Audio, media::Kind::Video] {
+            let used = self.fates.iter().filter_map(Fate::used).map(|used| used.choice);
+            let mut choices = used.filter(|choice| choice.codec.kind() == kind);
+            let settled = self.settled.of(kind);
+            let first = choices.next();
+            if first != *settled && choices.all(|choice| Some(choice) != *settled) {
+                *settled = first.or(*settled);
+            }
+        }
     }
 
     /// Stops the sections that this description does not use.
@@ -309,9 +391,11 @@ impl Plan {
             let direction = s.direction.agree(offered.direction);
             if direction != Direction::Inactive {
                 self.settled.of(kind).get_or_insert(choice);
+                self.settled.slots.agree(slot, choice);
             }
             let stream = supply.streams(kind).find(|stream| stream.codec == choice.codec);
             let sends = stream.map(|stream| stream.id).filter(|_| direction.sends() && !self.sends(kind));
+            self.settled.slots.send(slot, sends.is_some());
             let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
             return Fate::Use(Use { slot, choice, sends, receives, takes_layers });
         }
@@ -330,32 +414,23 @@ impl Plan {
             return self.data_fate(s, free);
         }
         let Some(kind) = s.kind.media().filter(|_| s.reachable) else { return Fate::Decline(None) };
-        let settled = *self.settled.of(kind);
-        // A payload type keeps its meaning (RFC 3264, 8.3.2); werift does not describe it again when it reappears.
-        let as_before = || {
-            let c = settled?;
-            let again = |f: &Format| f.pt == c.pt && is_named(f, c.codec) && f.fmtp.is_empty();
-            let same = |f: &Format| f.pt == c.pt && matches(f, c.codec);
-            let (stream, ..) = supply.codecs(kind).find(|(_, codec, _)| *codec == c.codec)?;
-            let repeats = c.rtx.is_none_or(|rtx| s.formats.iter().any(|f| f.pt == rtx));
-            (repeats && s.formats.iter().any(|f| same(f) || again(f))).then_some((stream, c))
-        };
-        // A codec may get another payload type: when Firefox offers, it uses its own numbers. If all sections of a kind
-        // are stopped, the codec may change, too.
-        let is_free = |codec| anew.contains(&kind) || settled.is_none_or(|c| c.codec == codec);
-        let chosen = || {
-            let mut codecs = supply.codecs(kind).filter(|(_, codec, _)| is_free(*codec));
-            codecs.find_map(|(stream, codec, level)| Some((stream, choose(s, codec, level)?)))
-        };
-        let Some((stream, choice)) = as_before().or_else(chosen) else { return Fate::Decline(None) };
-        let slots = &mut self.settled.slots;
-        let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
+        let slots = &self.settled.slots;
+        let known = slots.find(&s.mid);
+        let own = known.and_then(|slot| slots.choice(slot));
+        let chosen = self.settled.choose(s, kind, own, supply, anew.contains(&kind));
+        let Some((stream, choice)) = chosen else { return Fate::Decline(None) };
+        let Some(slot) = known.or_else(|| self.settled.slots.make(&s.mid, free)) else {
             return Fate::Decline(None);
         };
-        *self.settled.of(kind) = Some(choice);
-        anew.retain(|other| *other != kind);
         let direction = self.direction(s, kind, stream, supply);
         let sends = stream.filter(|_| direction.sends());
+        self.settled.slots.agree(slot, choice);
+        self.settled.slots.send(slot, sends.is_some());
+        let settled = self.settled.of(kind);
+        if anew.contains(&kind) || settled.is_none_or(|c| c.codec != choice.codec) {
+            *settled = Some(choice);
+        }
+        anew.retain(|other| *other != kind);
         let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
         Fate::Use(Use { slot, choice, sends, receives, takes_layers })
     }
@@ -374,13 +449,18 @@ impl Plan {
 
     /// Refuses a payload type with two meanings in a bundle.
     fn check_payload_types(&self) -> Result<(), Refusal> {
-        let all: Vec<u8> = [self.settled.audio, self.settled.video]
-            .iter()
-            .flatten()
-            .flat_map(Choice::payload_types)
-            .collect();
-        if (1..all.len()).any(|i| all[..i].contains(&all[i])) {
-            return Err(Refusal::bad_sdp("one payload type is used for two codecs"));
+        let used = self.fates.iter().filter_map(Fate::used).map(|used| used.choice);
+        let mut meanings: Vec<(u8, Codec, Option<u8>)> = vec![];
+        for choice in used.chain(self.settled.audio).chain(self.settled.video) {
+            for (pt, codec, repeats) in choice.meanings() {
+                match meanings.iter().find(|known| known.0 == pt) {
+                    Some(known) if *known != (pt, codec, repeats) => {
+                        return Err(Refusal::bad_sdp("one payload type is used for two codecs"));
+                    }
+                    Some(_) => {}
+                    None => meanings.push((pt, codec, repeats)),
+                }
+            }
         }
         Ok(())
     }
@@ -421,6 +501,12 @@ impl Plan {
         };
         remote.sections.iter().zip(&self.fates).map(part).collect()
     }
+}
+
+/// Whether a section names a format that we have.
+fn is_described(s: &Section, supply: &Supply) -> bool {
+    let kind = s.kind.media();
+    kind.is_some_and(|kind| supply.codecs(kind).any(|(_, codec, level)| choose(s, codec, level).is_some()))
 }
 
 /// Whether a section can carry data channels.

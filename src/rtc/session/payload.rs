@@ -29,6 +29,12 @@ impl Choice {
         Choice { codec, pt, rtx, profile: CONSTRAINED_BASELINE | u32::from(level), asymmetric: true }
     }
 
+    /// Returns what each payload type means: its codec, and for retransmissions the payload type that they repeat.
+    pub(in crate::rtc) fn meanings(&self) -> impl Iterator<Item = (u8, Codec, Option<u8>)> + use<> {
+        let Choice { codec, pt, rtx, .. } = *self;
+        [Some((pt, codec, None)), rtx.map(|rtx| (rtx, codec, Some(pt)))].into_iter().flatten()
+    }
+
     pub(in crate::rtc) fn payload_types(&self) -> impl Iterator<Item = u8> + use<> {
         [Some(self.pt), self.rtx].into_iter().flatten()
     }

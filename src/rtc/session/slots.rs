@@ -38,6 +38,10 @@ struct Slot {
     /// Unique among all sections of the session, even if a name is reused.
     serial: u32,
     over: bool,
+    /// The format that both sides agreed on last.
+    choice: Option<Choice>,
+    /// Whether we send in it.
+    sends: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,13 +69,31 @@ impl Slots {
         &self.all[slot].mid
     }
 
+    /// Returns the format that both sides agreed on last; `None` before that, and for data channels.
+    pub(in crate::rtc) fn choice(&self, slot: usize) -> Option<Choice> {
+        self.all[slot].choice
+    }
+
+    /// Whether we send in a section.
+    pub(in crate::rtc) fn sends(&self, slot: usize) -> bool {
+        self.all[slot].sends
+    }
+
+    pub(in crate::rtc) fn agree(&mut self, slot: usize, choice: Choice) {
+        self.all[slot].choice = Some(choice);
+    }
+
+    pub(in crate::rtc) fn send(&mut self, slot: usize, sends: bool) {
+        self.all[slot].sends = sends;
+    }
+
     pub(in crate::rtc) fn find(&self, mid: &str) -> Option<usize> {
         self.all.iter().position(|slot| !slot.over && slot.mid == mid)
     }
 
     /// Allocates a slot for a new section: one that was `free` before this description, or a new one at the end.
     pub(in crate::rtc) fn make(&mut self, mid: &str, free: &mut Vec<usize>) -> Option<usize> {
-        let slot = Slot { mid: mid.to_owned(), serial: self.made, over: false };
+        let slot = Slot { mid: mid.to_owned(), serial: self.made, over: false, choice: None, sends: false };
         let i = match free.pop() {
             Some(i) => i,
             None if self.all.len() == MAX_SLOTS => return None,

@@ -26,6 +26,7 @@ mod reports;
 #[cfg(feature = "recv")]
 mod rollover;
 mod serving;
+mod several_sections;
 mod shards;
 mod shared_ports;
 #[cfg(feature = "recv")]
