@@ -21,6 +21,11 @@ pub struct Sps {
 impl Sps {
     /// Parses an SPS NAL unit (with its header byte, without the start code).
     pub fn parse(nal: &[u8]) -> Option<Sps> {
+        Sps::read(nal).map(|(sps, _)| sps)
+    }
+
+    /// Also returns how many pixels are coded, with those that are cropped.
+    fn read(nal: &[u8]) -> Option<(Sps, u64)> {
         let (&header, body) = nal.split_first()?;
         if header & 0x1f != NAL_SPS {
             return None;
@@ -82,11 +87,14 @@ impl Sps {
         } else {
             (0, 0)
         };
-        let width = width_mbs.checked_mul(16)?.checked_sub(crop_x)?;
-        let height = height_units.checked_mul(16 * fields)?.checked_sub(crop_y)?;
+        let (coded_width, coded_height) =
+            (width_mbs.checked_mul(16)?, height_units.checked_mul(16 * fields)?);
+        let width = coded_width.checked_sub(crop_x)?;
+        let height = coded_height.checked_sub(crop_y)?;
         // What is cropped is less than all (7.4.2.1.1).
         let is_picture = width > 0 && height > 0;
-        is_picture.then_some(Sps { profile_level_id: [profile, flags, level], width, height })
+        let coded = u64::from(coded_width) * u64::from(coded_height);
+        is_picture.then_some((Sps { profile_level_id: [profile, flags, level], width, height }, coded))
     }
 
     /// Finds and parses the first SPS in an Annex B access unit.
@@ -151,6 +159,14 @@ pub fn level(width: u32, height: u32, fps: u32) -> u8 {
         (..=22_080, ..=589_824) => 50,
         _ => 52,
     }
+}
+
+/// Returns the pixels for which an Annex B access unit makes a decoder allocate: the most of all its SPSs, and
+/// [`u64::MAX`] if one of them cannot be parsed.
+#[cfg(feature = "gst")]
+pub(in crate::media) fn coded_pixels(access_unit: &[u8]) -> u64 {
+    let sets = nal_units(access_unit).filter(|nal| nal[0] & 0x1f == NAL_SPS);
+    sets.map(|nal| Sps::read(nal).map_or(u64::MAX, |(_, coded)| coded)).max().unwrap_or(0)
 }
 
 /// Whether an Annex B access unit holds an IDR picture: nothing before it is needed to decode it.

@@ -425,6 +425,68 @@ fn queues_are_bounded_by_time_and_bytes() {
     assert!(counts.overflow > 300, "{counts:?}");
 }
 
+/// A VP8 key frame of this size.
+fn vp8_of(width: u16, height: u16) -> Vec<u8> {
+    [&[0x10, 0, 0, 0x9d, 1, 0x2a][..], &width.to_le_bytes(), &height.to_le_bytes(), &[1; 80]].concat()
+}
+
+/// Bits, and Exp-Golomb codes of numbers.
+fn bits(codes: &[u32]) -> Vec<u8> {
+    let mut text = String::new();
+    for code in codes {
+        let plus = u64::from(*code) + 1;
+        let len = plus.ilog2() as usize;
+        text += &format!("{}{plus:b}", "0".repeat(len));
+    }
+    text += "10000000";
+    text.as_bytes()
+        .chunks_exact(8)
+        .map(|byte| byte.iter().fold(0, |all, bit| all << 1 | (bit - b'0')))
+        .collect()
+}
+
+/// An SPS of so many macroblocks, of which all are cropped but a few, and an IDR slice.
+fn h264_of(width: u32, height: u32) -> Vec<u8> {
+    let crop = |blocks: u32| blocks.saturating_sub(4) * 8;
+    // A flag that is set is the code of 0. Behind the size come three of them, and what is cropped.
+    let codes = [0, 0, 0, 0, 1, 0, width - 1, height - 1, 0, 0, 0, 0, crop(width), 0, crop(height)];
+    [&[0, 0, 0, 1, 0x67, 66, 0xc0, 40], &bits(&codes)[..], &[0, 0, 0, 1, 0x65, 0x88, 0x84, 0x3a]].concat()
+}
+
+#[test]
+fn pictures_that_no_memory_holds_are_not_decoded() {
+    let broken = [0, 0, 0, 1, 0x67, 66, 0xc0, 40, 0, 0, 0, 1, 0x65, 0x88].to_vec();
+    let table = [
+        (Codec::Vp8, vp8_of(3840, 2160), true),
+        (Codec::Vp8, vp8_of(16_383, 16_383), false),
+        (Codec::H264, h264_of(256, 144), true),
+        // Nearly all of it is cropped.
+        (Codec::H264, h264_of(1024, 1024), false),
+        (Codec::H264, broken, false),
+    ];
+    for (codec, data, decoded) in table {
+        let mut bench = Bench::new(LIMITS);
+        for n in 0..60 {
+            let mut frame = bench.frame(VIDEO, codec, n % 20 == 0, n * 33_000);
+            frame.data = if n == 20 { data.clone().into() } else { frame.data };
+            bench.arrive(frame, n * 33_000 + 20_000);
+        }
+        bench.run_to(4_000_000);
+        let counts = bench.playout.counts();
+        let lost = if decoded { 0 } else { 20 };
+        assert_eq!(
+            (counts.video + counts.video_late, counts.video_undecodable),
+            (60 - lost, lost),
+            "{codec:?}"
+        );
+        assert_eq!(bench.out.contains(&Out::Key(VIDEO)), !decoded);
+    }
+    assert_eq!(
+        crate::media::frame::sps::Sps::find(&h264_of(1024, 1024)).map(|sps| (sps.width, sps.height)),
+        Some((64, 64))
+    );
+}
+
 #[test]
 fn a_stream_that_begins_later_joins_the_timeline() {
     for video_first in [true, false] {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::timeline::Timeline;
 use super::{Counts, LEAD, Limits, Micros, Presence};
+use crate::media::frame::sps;
 use crate::media::{Codec, Frame, StreamId};
 
 /// A frame that is later than this is not shown, only decoded, even if no newer one waits: after a stall, video continues
@@ -11,6 +12,9 @@ use crate::media::{Codec, Frame, StreamId};
 const MOST_LATE: Micros = 200_000;
 /// Key frames are not requested more often: what a request and its answer take on a slow path.
 const REQUEST_INTERVAL: Micros = 1_000_000;
+/// The largest picture of level 5.2 (H.264, table A-1), which is larger than 4K. Decoders allocate several pictures of the
+/// size that a frame claims, however few bytes it has: for 16383 by 16383 more than two gigabytes.
+const MOST_PIXELS: u64 = 36_864 * 256;
 /// Without audio the latency falls by this much at a time, like an Opus packet.
 const STEP: Micros = 20_000;
 
@@ -52,8 +56,9 @@ impl Video {
 
     pub(super) fn push(&mut self, frame: Frame, captured: Micros, limits: &Limits, counts: &mut Counts) {
         let source = Some((frame.stream, frame.codec));
-        self.needs_key |= self.source != source || frame.discontinuity;
-        if self.needs_key && !frame.key {
+        let is_too_large = pixels(&frame) > MOST_PIXELS;
+        self.needs_key |= self.source != source || frame.discontinuity || is_too_large;
+        if is_too_large || self.needs_key && !frame.key {
             counts.video_undecodable += 1;
             return;
         }
@@ -87,7 +92,7 @@ impl Video {
         Some(stream)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -114,5 +119,21 @@ impl Video {
         let newer = self.due(timeline, offset).is_some_and(|next| now >= next);
         let show = late <= 0 || (!newer && late <= MOST_LATE);
         Some((frame, due, show))
+    }
+}
+
+/// The pixels for which a frame makes its decoder allocate; 0 if it goes on with those before it.
+fn pixels(frame: &Frame) -> u64 {
+    match frame.codec {
+        // RFC 6386, 9.1: the lowest bit of a key frame is 0, and its size has 14 bits.
+        Codec::Vp8 => match frame.data.first_chunk::<10>() {
+            Some(&[tag, _, _, _, _, _, w, wide, h, high]) if tag & 1 == 0 => {
+                let length = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3fff);
+                length(w, wide) * length(h, high)
+            }
+            _ => 0,
+        },
+        Codec::H264 => sps::coded_pixels(&frame.data),
+        Codec::Jpeg | Codec::Opus => 0,
     }
 }
