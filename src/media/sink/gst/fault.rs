@@ -64,6 +64,11 @@ pub(super) fn from_gstreamer(target: &Target, error: &glib::Error, debug: &str) 
             ErrorKind::NoOutput,
             format!("{what} cannot be opened: {} (`symple devices` lists the devices)", error.message()),
         ),
+        // What PulseAudio's sink says of a device that is not there.
+        Target::Audio(Audio::Device { .. }) if has("not-negotiated") || has("wrong format") => (
+            ErrorKind::NoOutput,
+            format!("{what} cannot be opened: there is no such device (`symple devices` lists the devices)"),
+        ),
         _ => (ErrorKind::Other, format!("{what}: {}", error.message())),
     };
     MediaError::new(kind, words)
@@ -99,6 +104,7 @@ mod tests {
         let speaker = || Target::Audio(Audio::Device { name: "alsa:hw:9,0".into() });
         let window = || Target::Video(Video::Window);
         let error = |code: R| glib::Error::new(code, "Could not open");
+        let stream = || glib::Error::new(S::Failed, "Internal data stream error.");
         let table = [
             (device(), error(R::Busy), "", "output-busy", "fuser /dev/video10"),
             (device(), error(R::OpenWrite), "Device or resource busy", "output-busy", "another program"),
@@ -107,6 +113,14 @@ mod tests {
             (speaker(), error(R::Busy), "", "output-busy", "/dev/snd"),
             (speaker(), error(R::OpenWrite), "Permission denied", "not-allowed", "group audio"),
             (speaker(), error(R::NotFound), "", "no-output", "symple devices"),
+            (
+                speaker(),
+                stream(),
+                "streaming stopped, reason not-negotiated (-4)",
+                "no-output",
+                "no such device",
+            ),
+            (speaker(), stream(), "streaming stopped, reason error (-5)", "media", "alsa:hw:9,0"),
             (window(), error(R::OpenWrite), "", "no-output", "DISPLAY"),
             (window(), glib::Error::new(S::Failed, "Could not open"), "", "media", "Could not open"),
         ];
