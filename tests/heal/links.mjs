@@ -8,6 +8,9 @@ const gone = (seconds, cut, mend) => async ({ street }) => {
   street[mend]();
 };
 
+/** The call continues. */
+const stays = (found) => assert.equal(found.call, 'the same');
+
 /** The network loses packets for a while. */
 const losing = (share) => async (w) => {
   w.before = await w.keys();
@@ -25,7 +28,19 @@ const words = (w) => `${w.after.asked - w.before.asked} key frames requested, ${
 export const LINKS = [
   { fault: "the viewer's address changes", aim: 3, act: ({ street }) => void street.readdresses('viewer') },
   { fault: "the viewer's network changes", aim: 3, act: ({ street }) => void street.switches() },
-  { fault: "the camera's address changes", aim: 3, options: { server: true }, act: ({ street }) => void street.readdresses('camera') },
+  { fault: "the camera's address changes", aim: 3, options: { server: true }, check: stays, act: ({ street }) => void street.readdresses('camera') },
+  {
+    fault: "the camera's second link takes over when the first goes down", aim: 3, options: { server: true }, check: stays,
+    async act({ street }) {
+      street.joins();
+      await pause(5000);
+      street.parts();
+    },
+  },
+  {
+    fault: "the camera's link changes, and with it the address of its own server", aim: 3, check: stays,
+    act: ({ street }) => { street.joins(); street.parts(); },
+  },
   { fault: 'nothing passes for 10 s', aim: 3, act: gone(10, 'cuts', 'mends') },
   { fault: 'nothing passes for 60 s', aim: 3, act: gone(60, 'cuts', 'mends') },
   { fault: "the viewer's cable is out for 10 s", aim: 3, act: gone(10, 'unplugs', 'plugs') },

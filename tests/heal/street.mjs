@@ -1,8 +1,11 @@
 // Network namespaces for a camera, a server and a viewer, connected by a router: addresses change, cables are
 // unplugged, and packets get lost, as in real networks.
 //
-//   camera 10.84.1.2 ──┐                ┌── 10.84.2.2 viewer (eth0)
-//   server 10.84.4.2 ──┴──── router ────┴── 10.84.3.2 viewer (eth1, down until `switches`)
+//   camera (eth0) 10.84.1.2 ──┐                ┌── 10.84.2.2 viewer (eth0)
+//   camera (eth1) 10.84.5.2 ──┼──── router ────┴── 10.84.3.2 viewer (eth1, down until `switches`)
+//   server        10.84.4.2 ──┘
+//
+// The camera's second link is down until `joins`.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
@@ -12,9 +15,10 @@ import { found } from '../browser/harness.mjs';
 export const CAMERA = '10.84.1.2';
 export const SERVER = '10.84.4.2';
 const VIEWER = '10.84.2.2';
+const SECOND = '10.84.5.2';
 /** Their new addresses, in the same networks. */
 const ELSEWHERE = { camera: '10.84.1.77', viewer: '10.84.2.77' };
-const CABLES = [['camera', 'eth0', CAMERA], ['server', 'eth0', SERVER], ['viewer', 'eth0', VIEWER], ['viewer', 'eth1', '10.84.3.2']];
+const CABLES = [['camera', 'eth0', CAMERA], ['camera', 'eth1', SECOND], ['server', 'eth0', SERVER], ['viewer', 'eth0', VIEWER], ['viewer', 'eth1', '10.84.3.2']];
 
 /** Why such networks cannot be created here; empty if they can. */
 export function lacking() {
@@ -71,6 +75,16 @@ export class Street {
     this.unplugs();
     this.#plug('viewer', 'eth1', '10.84.3.2');
   }
+
+  /** The camera gets a second link, over which it sends only once the first is gone. */
+  joins() {
+    this.#ip('camera', 'address', 'add', `${SECOND}/24`, 'dev', 'eth1');
+    this.#ip('camera', 'link', 'set', 'eth1', 'up');
+    this.#ip('camera', 'route', 'add', 'default', 'via', gateway(SECOND), 'metric', '600');
+  }
+
+  /** The camera's first link goes down. */
+  parts() { this.#ip('camera', 'link', 'set', 'eth0', 'down'); }
 
   /** Unplugs the viewer's cable, which its system notices. */
   unplugs() { this.#ip('viewer', 'link', 'set', 'eth0', 'down'); }
