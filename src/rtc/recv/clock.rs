@@ -111,9 +111,14 @@ impl Clock {
         }
     }
 
-    /// Continues the stream of a previous sender: times don't go back.
-    pub(in crate::rtc) fn after(self, before: &Clock) -> Clock {
-        Clock { shown: before.shown, ..self }
+    /// Continues a stream whose last frame had this time: times don't go back.
+    pub(in crate::rtc) fn after(self, shown: Option<Nanos>) -> Clock {
+        Clock { shown, ..self }
+    }
+
+    /// Returns the time of the last frame.
+    pub(in crate::rtc) fn shown(&self) -> Option<Nanos> {
+        self.shown
     }
 
     /// Handles a sender report: the RTP timestamp of an NTP time (32.32 bits).

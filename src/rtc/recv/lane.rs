@@ -68,10 +68,10 @@ impl Format {
 /// One of several encodings of a video, which share their payload types (RFC 8853).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    pub(in crate::rtc) rid: Rid,
+    pub(crate) rid: Rid,
     /// The ID of the extension with its name, in packets and in retransmissions (RFC 8852).
-    pub(in crate::rtc) name: u8,
-    pub(in crate::rtc) repeated: Option<u8>,
+    pub(crate) name: u8,
+    pub(crate) repeated: Option<u8>,
 }
 
 /// Reception counters of a stream.
@@ -154,6 +154,16 @@ impl Lane {
     pub(in crate::rtc) fn set_format(&mut self, format: Format) {
         self.missing.set_repeats(format.rtx.is_some());
         self.format = format;
+    }
+
+    /// Returns the time of the stream's last frame.
+    pub(in crate::rtc) fn shown(&self) -> Option<Nanos> {
+        self.clock.shown()
+    }
+
+    /// Continues a stream whose last frame had this time: times don't go back.
+    pub(in crate::rtc) fn after(self, shown: Option<Nanos>) -> Lane {
+        Lane { clock: self.clock.after(shown), ..self }
     }
 
     /// Whether the lane has this format.
@@ -277,7 +287,7 @@ impl Lane {
             self.former = Some(source.ssrc);
             self.order = order(self.format.codec);
             self.missing = self.missing.anew();
-            self.clock = Clock::new(self.format.codec.clock_rate()).after(&self.clock);
+            self.clock = Clock::new(self.format.codec.clock_rate()).after(self.shown());
             self.unpacker.lose();
         }
         let quality = Quality::new(self.format.codec.clock_rate(), index);

@@ -3,7 +3,7 @@
 //! Packets go to the lane of their payload type; if a video has several encodings, to the one that they name. SSRCs are
 //! learned from packets. Nothing is stored for a packet that is not authentic.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
@@ -41,6 +41,8 @@ pub(crate) struct Receiver {
     /// When the next report is due, once there is something to report.
     report: Option<Instant>,
     frames: VecDeque<Frame>,
+    /// The times of the last frames of streams whose lanes were removed.
+    shown: BTreeMap<StreamId, clock::Nanos>,
     /// The counters of removed lanes.
     past: Counts,
     packets: u64,
@@ -64,6 +66,7 @@ impl Receiver {
             limit: None,
             report: None,
             frames: VecDeque::new(),
+            shown: BTreeMap::new(),
             past: Counts::default(),
             packets: 0,
             bytes: 0,
@@ -74,15 +77,23 @@ impl Receiver {
     /// Sets the streams to receive. Those that continue keep their state.
     pub(crate) fn set_lanes(&mut self, formats: &[Format]) {
         let mut before = std::mem::take(&mut self.lanes);
+        self.shown.extend(before.iter().filter_map(|lane| Some((lane.format.stream, lane.shown()?))));
         for format in formats {
             let same = |lane: &Lane| lane.is_of(format);
-            // Two sections may have the same format; packets do not show which one they belong to.
-            if self.lanes.iter().any(same) {
+            // Two sections may have the same codec, and even the same format, so that packets do not show which one they
+            // belong to. A stream comes from one of them.
+            let is_taken = |lane: &Lane| lane.format.stream == format.stream || same(lane);
+            if self.lanes.iter().any(is_taken) {
                 continue;
             }
-            let mut lane = match before.iter().position(same) {
-                Some(at) => before.swap_remove(at),
-                None => Lane::new(*format),
+            let mut lane = match before.iter().position(same).map(|at| before.swap_remove(at)) {
+                Some(lane) if lane.format.stream == format.stream => lane,
+                // The sender put its encodings into another order: this one continues no frames of the stream.
+                Some(lane) => {
+                    self.past += lane.counts();
+                    lane.anew().after(self.shown.get(&format.stream).copied())
+                }
+                None => Lane::new(*format).after(self.shown.get(&format.stream).copied()),
             };
             lane.set_format(*format);
             self.lanes.push(lane);
@@ -102,7 +113,7 @@ impl Receiver {
         self.arrivals = Arrivals::new(now);
         for lane in &mut self.lanes {
             self.past += lane.counts();
-            *lane = lane.anew();
+            *lane = lane.anew().after(lane.shown());
         }
     }
 

@@ -9,15 +9,15 @@ use crate::rtc::rid::Rid;
 use crate::rtc::send::feedback::{Feedback, read};
 use crate::rtc::send::header::Header;
 
-const NAMES: [&str; 3] = ["h", "m", "l"];
-const NAME: u8 = 10;
-const REPEATED: u8 = 11;
-const PT: u8 = 98;
-const RTX: u8 = 99;
+pub(super) const NAMES: [&str; 3] = ["h", "m", "l"];
+pub(super) const NAME: u8 = 10;
+pub(super) const REPEATED: u8 = 11;
+pub(super) const PT: u8 = 98;
+pub(super) const RTX: u8 = 99;
 /// Packets with the name: senders omit it after the first report.
 const NAMED: u64 = 5;
 
-fn formats() -> Vec<Format> {
+pub(super) fn formats() -> Vec<Format> {
     let layer = |(name, stream): (&str, StreamId)| {
         let rid = Rid::new(name.as_bytes()).expect("a name");
         let layer = Some(Layer { rid, name: NAME, repeated: Some(REPEATED) });
@@ -151,4 +151,68 @@ fn names_are_known_after_a_renegotiation_and_a_new_transport() {
     world.a.receiver.set_lanes(&formats()[1..]);
     world.send(10, None);
     assert_eq!(world.frames(), [110, 120, 120]);
+}
+
+#[test]
+fn encodings_in_another_order_begin_with_key_frames() {
+    let mut world = World::new("layers: order");
+    world.send(20, None);
+    let mut other = formats();
+    for (format, stream) in
+        other.iter_mut().zip([VIDEO_VP8_LAYERS[1], VIDEO_VP8_LAYERS[0], VIDEO_VP8_LAYERS[2]])
+    {
+        format.stream = stream;
+    }
+    world.a.receiver.set_lanes(&other);
+    world.a.all.clear();
+    world.send(100, None);
+    let keys =
+        VIDEO_VP8_LAYERS.map(|of| world.a.all.iter().find(|frame| frame.stream == of).map(|frame| frame.key));
+    assert_eq!(keys, [Some(true), Some(true), Some(false)], "only the lowest one goes on");
+    assert_eq!(world.frames(), [20, 20, 100]);
+}
+
+#[test]
+fn one_section_of_several_is_a_stream() {
+    let mut a = RawSender::new("two sections");
+    let section = |pt| format(VIDEO_VP8_LAYERS[0], Codec::Vp8, pt, None);
+    a.receiver.set_lanes(&[section(98), section(100)]);
+    for n in 0..60_u32 {
+        // Both count their own time.
+        for (ssrc, pt, time) in [(1, 98, n), (2, 100, n + 300)] {
+            let payload = [&[0x10][..], &vp8(n == 0, 200, ssrc as u8)].concat();
+            a.send(ssrc, pt, time * 3000, true, &payload);
+        }
+        a.now += ms(33);
+        a.take();
+    }
+    assert_eq!(a.frames, 60);
+    let second = vp8(false, 200, 2);
+    assert!(a.all.iter().all(|frame| *frame.data != *second), "frames of the other section");
+}
+
+#[test]
+fn times_go_on_however_lanes_are_replaced() {
+    let mut a = RawSender::new("times");
+    let lane = || format(VIDEO_VP8_LAYERS[0], Codec::Vp8, PT, None);
+    // Its clock is so fast that its times are ahead of ours.
+    let mut time = 0;
+    let mut send = |a: &mut RawSender| {
+        for n in 0..20 {
+            a.send(1, PT, time, true, &[&[0x10][..], &vp8(n == 0, 200, 0)].concat());
+            time += 6000;
+            a.now += ms(33);
+            a.take();
+        }
+    };
+    let formats = formats();
+    for (n, lanes) in [&[][..], &[lane()], &formats[1..], &[formats[0]], &[lane()]].into_iter().enumerate() {
+        a.receiver.set_lanes(lanes);
+        a.receiver.set_lanes(&[lane()]);
+        send(&mut a);
+        assert_eq!(a.frames, 20 * (n as u64 + 1));
+    }
+    a.anew();
+    send(&mut a);
+    assert_eq!(a.frames, 120);
 }
