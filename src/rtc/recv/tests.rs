@@ -2,6 +2,7 @@
 
 mod cost;
 mod hostile;
+mod hostile_video;
 mod layers;
 mod raw;
 mod switching;
