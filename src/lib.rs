@@ -53,7 +53,7 @@ pub use net::client::Client;
 #[cfg(feature = "server")]
 pub use net::server::Server;
 
-#[cfg(all(any(test, fuzzing), feature = "camera", feature = "redis", feature = "recv"))]
+#[cfg(all(any(test, fuzzing), feature = "camera-gst", feature = "redis", feature = "calls"))]
 #[doc(hidden)]
 pub mod fuzzing;
 

@@ -36,7 +36,7 @@ impl Program {
         // Where there is audio, nothing is said.
         let (source, feeds) = Source::push_streams([Codec::Opus]);
         calling.set_source(source);
-        Program { client, calling, _feeds: feeds }
+        Program { client, calling, _feeds: feeds.into() }
     }
 
     fn address(&self) -> String {

@@ -11,7 +11,7 @@ const MAX_AWAITED: usize = 256;
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaits {
+pub(crate) enum Awaits {
     Receipt,
     Reply,
 }
@@ -26,11 +26,11 @@ struct Awaited {
 
 /// By the `id` of what was sent.
 #[derive(Default)]
-pub(super) struct Answers(BTreeMap<String, Awaited>);
+pub(crate) struct Answers(BTreeMap<String, Awaited>);
 
 impl Answers {
     /// An answer is awaited from now on.
-    pub(super) fn add(&mut self, id: &str, what: Awaits) -> Result<(), SendError> {
+    pub(crate) fn add(&mut self, id: &str, what: Awaits) -> Result<(), SendError> {
         if self.0.len() >= MAX_AWAITED {
             return Err(SendError::TooManyCommands);
         }
@@ -72,7 +72,7 @@ impl Answers {
     }
 
     /// The answer, once it is there; it is forgotten then.
-    pub(super) fn poll(&mut self, id: &str, cx: &Context<'_>) -> Poll<Result<Message, RequestError>> {
+    pub(crate) fn poll(&mut self, id: &str, cx: &Context<'_>) -> Poll<Result<Message, RequestError>> {
         let Some(awaited) = self.0.get_mut(id) else { return Poll::Ready(Err(RequestError::Closed)) };
         if awaited.answer.is_none() {
             awaited.waker = Some(cx.waker().clone());
@@ -88,7 +88,7 @@ impl Answers {
     }
 
     /// Nobody awaits it any more.
-    pub(super) fn forget(&mut self, id: &str) -> Option<Waker> {
+    pub(crate) fn forget(&mut self, id: &str) -> Option<Waker> {
         self.0.remove(id)?.waker
     }
 

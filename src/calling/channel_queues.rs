@@ -19,7 +19,7 @@ const LOW: usize = HIGH / 2;
 const OVERHEAD: usize = 64;
 
 /// A channel that the peer opened.
-pub(super) struct Arrived {
+pub(crate) struct Arrived {
     pub channel: ChannelId,
     pub label: String,
     pub protocol: String,
@@ -44,7 +44,7 @@ struct Queue {
 
 /// What to do about the session after a change.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(crate) enum Demand {
     Nothing,
     Hold(bool),
     Close(ChannelId),
@@ -52,7 +52,7 @@ pub(super) enum Demand {
 
 /// The channels of a call. Whoever changes it wakes [`woken`](Self::woken) after its lock is released.
 #[derive(Default)]
-pub(super) struct ChannelQueues {
+pub(crate) struct ChannelQueues {
     queues: BTreeMap<ChannelId, Queue>,
     /// Where channels of the peer go, if the program takes any.
     taker: Option<Sender<Arrived>>,
@@ -66,7 +66,7 @@ pub(super) struct ChannelQueues {
     message_waiters: Vec<Waker>,
     receipts: VecDeque<String>,
     /// What is awaited of the peer.
-    pub(super) answers: Answers,
+    pub(crate) answers: Answers,
     woken: Vec<Waker>,
 }
 
@@ -77,7 +77,7 @@ impl ChannelQueues {
     }
 
     /// Channels of the peer go there from now on.
-    pub(super) fn set_taker(&mut self, taker: Sender<Arrived>) {
+    pub(crate) fn set_taker(&mut self, taker: Sender<Arrived>) {
         if self.over {
             taker.close();
         }
@@ -86,12 +86,12 @@ impl ChannelQueues {
     }
 
     /// We open a channel.
-    pub(super) fn opening(&mut self, channel: ChannelId) {
+    pub(crate) fn opening(&mut self, channel: ChannelId) {
         self.add(channel, Phase::Opening);
     }
 
     /// A channel is open.
-    pub(super) fn opened(
+    pub(crate) fn opened(
         &mut self,
         channel: ChannelId,
         label: String,
@@ -125,7 +125,7 @@ impl ChannelQueues {
     }
 
     /// A message came.
-    pub(super) fn push(&mut self, channel: ChannelId, message: ChannelMessage) -> Demand {
+    pub(crate) fn push(&mut self, channel: ChannelId, message: ChannelMessage) -> Demand {
         if self.messages == Some(channel) && !self.is_for_reader(&message) {
             return Demand::Nothing;
         }
@@ -156,7 +156,7 @@ impl ChannelQueues {
     }
 
     /// The channel was closed; what came before can still be read.
-    pub(super) fn closed(&mut self, channel: ChannelId, error: ChannelError) {
+    pub(crate) fn closed(&mut self, channel: ChannelId, error: ChannelError) {
         if let Some(queue) = self.queues.get_mut(&channel) {
             queue.phase = Phase::Closed(error);
             self.woken.extend(queue.reader.take());
@@ -168,7 +168,7 @@ impl ChannelQueues {
     }
 
     /// The call has ended.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.over = true;
         let all: Vec<ChannelId> = self.queues.keys().copied().collect();
         for channel in all {
@@ -183,7 +183,7 @@ impl ChannelQueues {
     }
 
     /// Nobody reads a channel any more.
-    pub(super) fn forget(&mut self, channel: ChannelId) -> Demand {
+    pub(crate) fn forget(&mut self, channel: ChannelId) -> Demand {
         let Some(queue) = self.queues.remove(&channel) else { return Demand::Nothing };
         self.woken.extend(queue.reader);
         self.woken.extend(queue.writers);
@@ -241,7 +241,7 @@ impl ChannelQueues {
     }
 
     /// The next message; `None` after the channel was closed.
-    pub(super) fn poll_message(
+    pub(crate) fn poll_message(
         &mut self,
         channel: ChannelId,
         cx: &Context<'_>,
@@ -287,7 +287,7 @@ impl ChannelQueues {
     }
 
     /// A program reads messages from now on, or does so no more: then those that wait are dropped.
-    pub(super) fn read_messages(&mut self, reads: bool) -> Demand {
+    pub(crate) fn read_messages(&mut self, reads: bool) -> Demand {
         self.reads_messages = reads;
         let queue = self.messages.and_then(|channel| self.queues.get_mut(&channel)).filter(|_| !reads);
         let dropped =
@@ -318,7 +318,7 @@ impl ChannelQueues {
     }
 
     /// The next receipt to send.
-    pub(super) fn receipt(&mut self) -> Option<(ChannelId, String)> {
+    pub(crate) fn receipt(&mut self) -> Option<(ChannelId, String)> {
         Some((self.messages?, self.receipts.pop_front()?))
     }
 

@@ -40,11 +40,11 @@
 
 mod admission;
 #[cfg(feature = "calls")]
-mod answers;
+pub(crate) mod answers;
 #[cfg(feature = "calls")]
 mod channel;
 #[cfg(feature = "calls")]
-mod channel_queues;
+pub(crate) mod channel_queues;
 #[cfg(feature = "calls")]
 mod channels;
 #[cfg(feature = "calls")]

@@ -7,8 +7,10 @@
 
 mod bytes;
 mod call;
+mod channels;
 mod files;
 mod hub;
+mod messages;
 mod recv;
 mod redis;
 mod rtc;
@@ -38,5 +40,7 @@ targets! {
     recv: recv;
     files: h264 cut source board;
     call: call;
+    channels: channels;
+    messages: messages;
     hub: hub;
 }

@@ -74,7 +74,7 @@ mod path;
 #[cfg(feature = "recv")]
 pub(crate) mod recv;
 mod refusal;
-mod rid;
+pub(crate) mod rid;
 pub(crate) mod send;
 mod send_order;
 pub(crate) mod session;

@@ -6,14 +6,14 @@ use std::fmt;
 const MAX: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::rtc) struct Rid {
+pub(crate) struct Rid {
     len: u8,
     name: [u8; MAX],
 }
 
 impl Rid {
     /// `None` if it is no name: 1 to 16 letters, digits, `-` and `_`.
-    pub(in crate::rtc) fn new(name: &[u8]) -> Option<Rid> {
+    pub(crate) fn new(name: &[u8]) -> Option<Rid> {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
         if !(1..=MAX).contains(&name.len()) || !name.iter().all(plain) {
             return None;

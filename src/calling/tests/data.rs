@@ -112,9 +112,9 @@ fn channels_that_both_open_at_once_are_all_there() {
         let mut world = talking(delay);
         let ids = [0, 1].map(|n| open(&mut world, n, "x").expect("it waits"));
         world.run(ms(4 * delay + 1000));
-        for n in 0..2 {
+        for (n, id) in ids.into_iter().enumerate() {
             assert_eq!(opened_count(&world, n), 2, "{delay} ms, {n}: {:?}", heard(&world, n));
-            send(&mut world, n, ids[n], "hello");
+            send(&mut world, n, id, "hello");
         }
         world.run(ms(100));
         for n in 0..2 {

@@ -6,7 +6,7 @@ mod frames;
 #[cfg(feature = "gst")]
 pub mod gst;
 #[cfg(feature = "gst")]
-mod playout;
+pub(crate) mod playout;
 #[cfg(feature = "camera")]
 mod snapshot;
 

@@ -256,7 +256,7 @@ impl Instance {
     /// Sends SCTP.
     fn send(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
         self.start = sctp::start_of(packet).or(self.start);
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         if self.is_active() && sctp::garbles() {
             let garbled = sctp::garble(packet);
             return self.stream.ssl_write(&garbled).map(drop).map_err(|e| self.fail(&e));

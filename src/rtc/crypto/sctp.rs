@@ -122,26 +122,26 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 type Garbler = Box<dyn FnMut(&[u8]) -> Vec<u8>>;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 thread_local! {
     static GARBLER: std::cell::RefCell<Option<Garbler>> = const { std::cell::RefCell::new(None) };
 }
 
 /// A test has the DTLS clients of this thread send something else than SCTP wants.
-#[cfg(all(test, feature = "recv"))]
+#[cfg(all(any(test, fuzzing), feature = "recv"))]
 pub(crate) fn set_garbler(garbler: Option<Garbler>) {
     GARBLER.set(garbler);
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn garbles() -> bool {
     GARBLER.with_borrow(Option::is_some)
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn garble(packet: &[u8]) -> Vec<u8> {
     GARBLER
         .with_borrow_mut(|garbler| garbler.as_mut().map_or_else(|| packet.to_vec(), |garble| garble(packet)))

@@ -63,7 +63,8 @@ fn the_same_offer_made_again_changes_nothing() {
     let (one, other) = ([(96, H264), (97, RTX)], [(100, H264)]);
     let both = [&one[..], &other].concat();
     let first = || Video("a", "recvonly", &one);
-    let table: [(&str, &[&[Video<'_>]], &[&str]); 8] = [
+    type Case<'a> = (&'a str, &'a [&'a [Video<'a>]], &'a [&'a str]);
+    let table: [Case<'_>; 8] = [
         (
             "one that leaves out what its format is",
             &[&[Video("a", "recvonly", &[(100, BARE)]), Video("b", "recvonly", &other)]],

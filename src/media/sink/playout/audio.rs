@@ -102,7 +102,7 @@ impl Audio {
         self.slot.is_some()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

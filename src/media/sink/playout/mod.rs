@@ -159,6 +159,12 @@ impl Playout {
         self.counts
     }
 
+    /// Bytes of video and of audio that wait.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [self.video.bytes(), self.audio.bytes()]
+    }
+
     /// How long the fastest frame waits before it is decoded.
     pub(crate) fn delay(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.timeline.delay()).unwrap_or(0))
