@@ -210,11 +210,16 @@ impl Plan {
         let mut free = plan.settled.slots.free();
         // Existing sections keep their slots before new ones get theirs, and the one in which we send goes on with it.
         // Those that leave out what a payload type means come behind those that say it.
-        let turn = |s: &Section| match plan.settled.slots.find(&s.mid) {
-            Some(slot) if plan.settled.slots.sends(slot) => Turn::Sending,
-            Some(_) => Turn::Known,
-            None if is_described(s, supply) => Turn::New,
-            None => Turn::NotDescribed,
+        let turn = |s: &Section| {
+            let slots = &plan.settled.slots;
+            // One whose name was that of another kind is new.
+            let same = |slot: &usize| slots.choice(*slot).map(|c| c.codec.kind()) == s.kind.media();
+            match slots.find(&s.mid).filter(same) {
+                Some(slot) if slots.sends(slot) => Turn::Sending,
+                Some(_) => Turn::Known,
+                None if is_described(s, supply) => Turn::New,
+                None => Turn::NotDescribed,
+            }
         };
         let mut order: Vec<(Turn, usize)> =
             remote.sections.iter().enumerate().map(|(i, s)| (turn(s), i)).collect();
