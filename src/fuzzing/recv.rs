@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::bytes::Bytes;
 use super::rtcp::material;
 use crate::media::sink::playout::{self, Limits, Output, Playout};
-use crate::media::{AUDIO_OPUS, Codec, Kind, StreamId, VIDEO_H264, VIDEO_VP8, VIDEO_VP8_LAYERS};
+use crate::media::{AUDIO_OPUS, Codec, StreamId, VIDEO_H264, VIDEO_VP8, VIDEO_VP8_LAYERS};
 use crate::rtc::crypto::keys::{Keys, Profile};
 use crate::rtc::crypto::seal::Sealer;
 use crate::rtc::recv::lane::{Format, Layer};
@@ -109,6 +109,8 @@ struct End {
     /// Frames that came, and video that is shown.
     frames: u64,
     shown: u64,
+    /// The playout asked for a key frame.
+    key_wanted: bool,
 }
 
 impl End {
@@ -129,6 +131,7 @@ impl End {
             fresh: HashSet::new(),
             frames: 0,
             shown: 0,
+            key_wanted: false,
         };
         end.set_lanes(lanes(0));
         end
@@ -193,8 +196,8 @@ impl End {
                 Output::Audio { at, .. } | Output::Conceal { at, .. } => {
                     assert!(at <= self.now + Duration::from_secs(10), "it is heard soon");
                 }
-                Output::NeedKeyFrame(_) | Output::Stalled(Kind::Audio | Kind::Video) | Output::Resumed(_) => {
-                }
+                Output::NeedKeyFrame(_) => self.key_wanted = true,
+                Output::Stalled(_) | Output::Resumed(_) => {}
             }
         }
         panic!("it has always more to play");
@@ -213,7 +216,7 @@ impl End {
             let mut head = vec![0x80, 0x80 | 98, a, b];
             head.extend((n * 3000).to_be_bytes());
             head.extend(HONEST.to_be_bytes());
-            let kind = u8::from(n != 0);
+            let kind = u8::from(n != 0 && !std::mem::take(&mut self.key_wanted));
             self.send(
                 &head,
                 u64::from(n) + 7,
