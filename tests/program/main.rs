@@ -12,6 +12,8 @@ mod devices;
 mod flood;
 mod http;
 mod peers;
+#[cfg(all(feature = "calls", feature = "camera-gst"))]
+mod real_outputs;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(all(feature = "calls", feature = "relay", feature = "camera-gst"))]
@@ -22,6 +24,8 @@ mod slow;
 mod slow_rooms;
 #[cfg(target_os = "linux")]
 mod soak;
+#[cfg(all(feature = "calls", feature = "camera-gst"))]
+mod sound_server;
 #[cfg(feature = "camera-gst")]
 mod sources;
 mod tls;

@@ -166,6 +166,9 @@ impl Lane {
                 Target::Audio(Audio::Default) if automatic && fake => return Err(fault::no_speaker()),
                 _ => {}
             }
+            if matches!(plan.target, Target::Audio(Audio::Default | Audio::Device { .. })) {
+                follow(&element);
+            }
             if matches!(plan.target, Target::Video(_)) && element.has_property("qos") {
                 // The playout decides which frames are late; a decoder must not skip any by itself.
                 element.set_property("qos", false);
@@ -240,6 +243,14 @@ impl Lane {
             element.set_property("volume", volume.clamp(0.0, 10.0));
             element.set_property("mute", muted);
         }
+    }
+}
+
+/// Makes a device keep to the time of the pipelines. By default GStreamer's sinks correct a device that starts late by so
+/// little at a time that PulseAudio's was 40 ms late only after four seconds, and 300 at first; by resampling, after two.
+fn follow(sink: &gst::Element) {
+    if sink.has_property("slave-method") {
+        sink.set_property_from_str("slave-method", "resample");
     }
 }
 
