@@ -53,6 +53,7 @@ in-repository-test-board in-repository-size in-repository-fuzz in-repository-tes
 
 test-all: in-repository-test-board in-repository-size in-repository-fuzz in-repository-test-desktop test test-board test-packages test-machine test-desktop test-hostile test-heal test-interop fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
+	@CALL_MINUTES=10 node --test tests/browser/long.test.mjs
 
 # The cores alone: serde, and nothing that does I/O.
 test-cores: setup-test

@@ -60,6 +60,10 @@ impl Peer {
 
     /// Does something beside the clients' tasks.
     fn run<T>(peers: &[&Peer], act: impl Future<Output = T>) -> T {
+        Peer::run_for(PATIENCE, peers, act)
+    }
+
+    fn run_for<T>(patience: Duration, peers: &[&Peer], act: impl Future<Output = T>) -> T {
         let drivers = async {
             let all = peers.iter().map(|peer| zip(peer.client.run(), peer.calling.run()));
             let mut all: Vec<_> = all.map(Box::pin).collect();
@@ -70,7 +74,7 @@ impl Peer {
             .await
         };
         let late = async {
-            smol::Timer::after(PATIENCE).await;
+            smol::Timer::after(patience).await;
             panic!("nothing came in time")
         };
         block_on(or(or(act, drivers), late))
@@ -205,23 +209,37 @@ fn who_may_publish_is_decided_before_strangers_can() {
     assert!(code != 0 && words.contains("must be h264 or vp8"), "{words}");
 }
 
+/// What a program has in memory, in KiB.
+fn resident(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(program.proc().join("status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux")
+}
+
 /// From the publisher's encoder to the viewer's reader, over two calls on one machine.
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures for CALL_MINUTES, ten by default"]
 fn delay_through_a_relay() {
+    let minutes = std::env::var("CALL_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(10);
+    let lasts = Duration::from_secs(60 * minutes);
     let relay = Program::start(&["relay", "--port", "0"], &[]);
     let line = relay.says("open http://127.0.0.1:");
     let url = line.trim_start_matches("open ").trim_end_matches('/').replace("http", "ws");
     let [alice, carol] = ["alice", "carol"].map(|user| Peer::new(&url, user));
     let over = Arc::new(AtomicBool::new(false));
-    Peer::run(&[&alice, &carol], async {
+    Peer::run_for(lasts + PATIENCE, &[&alice, &carol], async {
         let _stage = alice.publish("stage", &over).await;
         let address = carol.address_of("stage").await;
         let mut watch = carol.calling.watch(&address, [Kind::Video]).expect("a call");
         take(&mut watch, 30).await;
         let known: Vec<_> = units().into_iter().map(slices).collect();
         let mut delays = vec![];
-        while delays.len() < 300 {
+        let began = Instant::now();
+        let mut before = None;
+        while began.elapsed() < lasts {
+            if began.elapsed() > lasts / 5 {
+                before.get_or_insert_with(|| resident(&relay));
+            }
             let Some(event) = watch.next().await else { panic!("the call ended: {:?}", watch.end()) };
             let FrameEvent::Frame { frame } = event else { continue };
             let arrived = Instant::now();
@@ -230,8 +248,13 @@ fn delay_through_a_relay() {
             delays.push(arrived - pushed);
         }
         delays.sort_unstable();
-        let [half, late] = [150, 285].map(|at| delays[at]);
-        println!("encoder to reader through a relay: p50 {half:?}, p95 {late:?}, of 300 frames");
+        let [half, late] = [50, 95].map(|percent| delays[delays.len() * percent / 100]);
+        let count = delays.len();
+        println!("encoder to reader through a relay: p50 {half:?}, p95 {late:?}, of {count} frames");
+        let (before, after) = (before.expect("it lasted"), resident(&relay));
+        println!("{before} KiB after a fifth of {minutes} minutes, and {after} at the end");
+        assert!(late < Duration::from_millis(10), "{late:?}");
+        assert!(after < before + (4 << 10), "{before} KiB, then {after}");
     });
     over.store(true, Ordering::Relaxed);
 }
