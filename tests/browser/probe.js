@@ -42,6 +42,19 @@ globalThis.probe = (() => {
     return out;
   }
 
+  /** What each open connection did with its video, for the message of a test that waits in vain. */
+  async function videoCounts() {
+    const counts = connections.map(async ({ connection }) => {
+      if (connection.connectionState === 'closed') return [];
+      return [...(await connection.getStats()).values()]
+        .filter(({ type, kind }) => type === 'inbound-rtp' && kind === 'video')
+        .map((of) => `${of.packetsReceived} packets, ${of.packetsLost} lost, ${of.framesReceived} frames, ` +
+          `${of.framesDecoded} decoded, ${of.framesDropped} dropped, ${of.keyFramesDecoded} key, ${of.pliCount} PLI, ` +
+          `jitter buffer ${of.jitterBufferDelay} s, target ${of.jitterBufferTargetDelay} s`);
+    });
+    return (await Promise.all(counts)).flat().join('; ');
+  }
+
   /** Where the newest connection that stands sends to: { address, port, protocol, type }. */
   async function remoteCandidate() {
     const last = connections.filter(({ connection }) => connection.connectionState === 'connected').pop();
@@ -113,10 +126,10 @@ globalThis.probe = (() => {
       let unread = 0;
       if (!video) return done({ error: 'no such element' });
       const { currentTime } = video;
-      const late = setTimeout(() => done({
+      const late = setTimeout(async () => done({
         error: `${out.length} of ${count} within ${patience} ms, and ${unread} whose pattern could not be read; ` +
           `paused ${video.paused}, ready ${video.readyState}, played ${(video.currentTime - currentTime).toFixed(1)} s, ` +
-          `${video.videoWidth}x${video.videoHeight}`,
+          `${video.videoWidth}x${video.videoHeight}, page ${document.visibilityState}, ${await videoCounts()}`,
       }), patience);
       const shown = () => {
         const picture = read(video);
