@@ -1,9 +1,9 @@
 //! A wake-up flag: one waiting task, any number of notifiers, no allocation.
 
-#[cfg(feature = "server")]
+#[cfg(any(test, feature = "server"))]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(feature = "server")]
+#[cfg(any(test, feature = "server"))]
 use std::task::Wake;
 use std::task::{Context, Poll};
 
@@ -44,7 +44,7 @@ impl Signal {
 }
 
 /// As a waker, it distinguishes one reason to wake from others of the same task.
-#[cfg(feature = "server")]
+#[cfg(any(test, feature = "server"))]
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.notify();
