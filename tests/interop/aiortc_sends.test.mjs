@@ -64,3 +64,35 @@ for (const codec of ['H264', 'VP8']) {
     });
   }
 }
+
+for (const loss of [0, 0.05]) {
+  const how = loss ? ` while ${loss * 100} % of packets are lost` : '';
+  scenario(`aiortc and we open data channels in a call with media${how}`, { needs, timeout: 120_000 }, async (s) => {
+    const recorder = await Recorder.start(s, { relay: true });
+    const name = `aiortc with channels at ${loss}`;
+    s.after(() => Viewer.end(name));
+    const viewer = await Viewer.start(s, { name, command: [python, script, 'VP8', `${s.dir}/sent`] }, recorder.between.url);
+    await recorder.calls('visitor');
+    await recorder.frames('VP8', 10);
+    Object.assign(recorder.relay, { lossBack: loss, loss });
+    // The call began without channels: the first one is offered, the others are in it.
+    const talked = async (label, ...more) => {
+      recorder.program.tell(['talk', label, ...more].join(' '));
+      return (await recorder.sees('talked', { label }, { within: 60_000 })).told;
+    };
+    assert.deepEqual(await talked('file'), { sent: 111, came: 111, wrong: 0, bytes: 578_246 });
+    const { sent, came, wrong } = await talked('position', 'lossy');
+    s.note(`${came} of ${sent} messages came there and back`);
+    assert.equal(wrong, 0);
+    if (loss) assert.ok(came < sent && came > sent / 3, 'what was lost was not sent again');
+    assert.deepEqual(viewer.saw('echoes', { label: 'position' }), { saw: 'echoes', label: 'position', protocol: '', ordered: false, retransmits: 0 });
+    await viewer.sees('echoed', { label: 'file' });
+
+    viewer.tell('talk theirs');
+    assert.deepEqual(await viewer.sees('talked', undefined, { within: 60_000 }), { saw: 'talked', label: 'theirs', came: 108 });
+    assert.deepEqual(await recorder.sees('channel', { label: 'theirs' }), { saw: 'channel', label: 'theirs', protocol: 'echo/1' });
+    await recorder.sees('channel closed', { label: 'theirs' });
+    await recorder.frames('VP8', 30, { within: 60_000 });
+    await recorder.hangUp();
+  });
+}

@@ -3,11 +3,14 @@
 //!
 //! LISTEN and PORT are the address of the server, and of the UDP port; SERVER is the URL of another server, if that is to
 //! be used; DIR is where records go. Lines: `watch USER KINDS`,
-//! KINDS being `audio,video` or one of them; `key`, for a key frame of each video stream; `hangup`.
+//! KINDS being `audio,video` or one of them; `key`, for a key frame of each video stream; `talk LABEL` and
+//! `talk LABEL lossy`, for a data channel with messages that the peer sends back; `hangup`.
 //!
 //! `DIR/frames` has each frame, behind its length in four bytes; `DIR/index` has a line for each: its codec, whether it
 //! is a key frame, whether frames before it are missing, and its time, its arrival and its duration in microseconds. The
 //! output says about five times a second what came so far.
+
+mod echo;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,6 +27,7 @@ use symple::calling::{self, Calling, Conversation, FrameEvent};
 use symple::client::{Config, Event};
 use symple::media::{Frame, Kind};
 use symple::net::{ClientEvent, ServerConfig};
+use symple::rtc::ChannelOptions;
 use symple::{Client, Server};
 
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -158,7 +162,9 @@ impl Recorder {
                     "video" => Kind::Video,
                     _ => panic!("neither audio nor video: {kind}"),
                 });
-                *watch = Some(self.calling.watch(user, kinds).expect("no call goes on"));
+                let call = self.calling.watch(user, kinds).expect("no call goes on");
+                smol::spawn(echo::answer(call.channels())).detach();
+                *watch = Some(call);
             }
             (["key"], Some(watch)) => {
                 let stats = watch.stats();
@@ -166,6 +172,15 @@ impl Recorder {
                     watch.request_key_frame(stream);
                 }
                 println!("{}", json!({ "saw": "asked", "stats": format!("{stats:?}") }));
+            }
+            (["talk", label, how @ ..], Some(watch)) => {
+                let lossy = *how == ["lossy"];
+                let mut options = ChannelOptions::new(*label);
+                if lossy {
+                    (options.ordered, options.max_retransmits) = (false, Some(0));
+                }
+                let channel = watch.open_channel(options).expect("the call goes on");
+                smol::spawn(async move { println!("{}", echo::converse(&channel, lossy).await) }).detach();
             }
             (["hangup"], Some(watch)) => watch.hang_up(symple::call::body::EndReason::Ended),
             _ => panic!("not understood: {line}"),

@@ -49,6 +49,11 @@ export class Recorder {
 
   /** The latest counters: { codecs: { H264: { frames, keys, bytes, breaks } … }, stats, kib }. */
   get counts() { return this.#lines.findLast(({ saw }) => saw === 'counts') ?? { codecs: {} }; }
+  /** Waits for the line that says this. */
+  async sees(what, match = {}, options) {
+    const is = (line) => line.saw === what && Object.entries(match).every(([member, value]) => line[member] === value);
+    return until(`the recorder: ${what} ${JSON.stringify(match)}`, () => this.#lines.findLast(is), options);
+  }
   get ended() { return this.#lines.findLast(({ saw }) => saw === 'ended'); }
 
   watch(user, kinds = 'audio,video') { this.program.tell(`watch ${user} ${kinds}`); }

@@ -16,11 +16,12 @@ import av
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack, rtcrtpsender
 from aiortc.codecs import h264, vpx
 from aiortc.sdp import candidate_from_sdp
-from symple import medium, run
+from symple import medium, run, say
 
 CODEC, FILE = sys.argv[1:3]
 WIDTH, HEIGHT = 320, 180
 RATE, PACKET = 48000, 960
+SIZES = (2, 1200, 16384, 65536)  # bytes of messages by a data channel
 log = open(FILE, "w", buffering=1)
 
 
@@ -94,6 +95,33 @@ class Peer:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.seen = {"video": medium(), "audio": medium(), "told": {}}
         self.pc.on("connectionstatechange", lambda: events.state(self.pc.connectionState))
+        self.pc.on("datachannel", self.echo)
+
+    def echo(self, channel):
+        """What comes by a channel of the other side goes back."""
+        channel.on("message", channel.send)
+        say("echoes", label=channel.label, protocol=channel.protocol, ordered=channel.ordered, retransmits=channel.maxRetransmits)
+        channel.on("close", lambda: say("echoed", label=channel.label))
+
+    def talk(self, label):
+        """A channel of ours, of which each message is to come back, in order."""
+        channel = self.pc.createDataChannel(label, protocol="echo/1")
+        sent = [part for size in SIZES for part in (bytes(i * 11 & 0xFF for i in range(size)), "\u00fc" * (size // 2))]
+        sent += [n.to_bytes(2, "big") * 2048 for n in range(100)]
+        waiting = list(sent)
+
+        @channel.on("open")
+        def opened():
+            for message in sent:
+                channel.send(message)
+
+        @channel.on("message")
+        def message(message):
+            if message != waiting.pop(0):
+                say("fault", what="channel", error=f"{len(waiting)} messages before the end, another came")
+            elif not waiting:
+                say("talked", label=label, came=len(sent))
+                channel.close()
 
     async def counts(self):
         for one in (await self.pc.getStats()).values():

@@ -150,6 +150,8 @@ class Viewer:
             # Before the connection reports it.
             await self.outgoing.join()
             await self.end("hung up")
+        elif word == "talk":
+            self.peer.talk(*more)
         else:
             await self.peer.change(word)
             await self.offer()
