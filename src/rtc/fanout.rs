@@ -109,6 +109,8 @@ impl Fanout {
 
     /// Sets the streams to send, per kind in order of preference: each viewer gets the first one that it can decode. If
     /// several have the same codec, the best rendition is offered. Codecs that are not sent over RTP (JPEG) are ignored.
+    /// A stream whose codec may change is listed once with each codec: sessions agree on all of them that the viewer
+    /// supports, and follow the stream from a key frame of one to that of another without another description.
     /// Call this again when a format changes, because it determines the H.264 level offered to new sessions. Existing
     /// sessions keep what they negotiated.
     pub fn set_streams(&mut self, streams: &[StreamInfo]) {

@@ -355,6 +355,9 @@ pub struct SessionStats {
     pub video: Option<StreamId>,
     /// Whether it is sent no audio for a while ([`Fanout::set_silent`]).
     pub is_silent: bool,
+    /// The codecs in which the viewer can get the video: several if the stream may change its codec
+    /// ([`Fanout::set_streams`]); none if it gets no video.
+    pub video_codecs: Vec<crate::media::Codec>,
     /// The negotiated H.264 `profile-level-id` (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
     /// RTP packets sent, including retransmissions.

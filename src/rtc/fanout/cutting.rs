@@ -74,13 +74,13 @@ impl Cutting {
             complete
                 .map(|(payloads, timestamp)| {
                     let payloads = Arc::new(payloads);
-                    Cut { key: false, payloads, timestamp, encoding: frame.encoding }
+                    Cut { codec: frame.codec, key: false, payloads, timestamp, encoding: frame.encoding }
                 })
                 .collect()
         } else {
             vec![]
         };
-        let cut = Cut { key: frame.key, payloads, timestamp, encoding: frame.encoding };
+        let cut = Cut { codec: frame.codec, key: frame.key, payloads, timestamp, encoding: frame.encoding };
         Some(Parcel { stream: frame.stream, codec: frame.codec, cut, joined, number: self.count })
     }
 }

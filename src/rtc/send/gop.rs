@@ -70,10 +70,17 @@ mod tests {
 
     use super::super::clock::Timestamp;
     use super::*;
+    use crate::media::Codec;
 
     fn cut(key: bool, bytes: usize, ticks: u32, now: Instant) -> Cut {
         let payloads = Arc::new(vec![vec![0; bytes].into()]);
-        Cut { key, payloads, timestamp: Timestamp { ticks, wallclock: now }, encoding: None }
+        Cut {
+            codec: Codec::H264,
+            key,
+            payloads,
+            timestamp: Timestamp { ticks, wallclock: now },
+            encoding: None,
+        }
     }
 
     #[test]

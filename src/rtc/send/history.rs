@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cut::Payloads;
+use crate::media::Codec;
 
 /// Older packets are useless: media this late is not played.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -23,6 +24,7 @@ struct Run {
     /// The index of its payload in the frame.
     first: usize,
     count: usize,
+    codec: Codec,
     payloads: Arc<Payloads>,
     time: u32,
     sent: Instant,
@@ -32,6 +34,7 @@ struct Run {
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Repeat {
     pub(in crate::rtc) number: u16,
+    pub(in crate::rtc) codec: Codec,
     pub(in crate::rtc) payloads: Arc<Payloads>,
     pub(in crate::rtc) index: usize,
     pub(in crate::rtc) time: u32,
@@ -57,6 +60,7 @@ impl History {
     pub(in crate::rtc) fn push(
         &mut self,
         number: u64,
+        codec: Codec,
         payloads: &Arc<Payloads>,
         index: usize,
         time: u32,
@@ -77,7 +81,7 @@ impl History {
             }
             _ => {
                 let payloads = payloads.clone();
-                self.runs.push_back(Run { number, first: index, count: 1, payloads, time, sent: now });
+                self.runs.push_back(Run { number, first: index, count: 1, codec, payloads, time, sent: now });
             }
         }
         // Removes whole runs, but never the newest.
@@ -127,6 +131,7 @@ impl History {
         }
         let repeat = Repeat {
             number: number as u16,
+            codec: run.codec,
             payloads: run.payloads.clone(),
             index: run.first + offset,
             time: run.time,
@@ -153,6 +158,7 @@ impl History {
         let offset = run.count - 1 - back % run.count;
         Some(Repeat {
             number: (run.number + offset as u64) as u16,
+            codec: run.codec,
             payloads: run.payloads.clone(),
             index: run.first + offset,
             time: run.time,
@@ -177,7 +183,7 @@ mod tests {
         let mut history = History::new(4);
         assert!(!history.is_gone(1, start), "nothing was sent");
         for number in 10..20 {
-            history.push(number, &frame(1), 0, 0, start);
+            history.push(number, Codec::H264, &frame(1), 0, 0, start);
         }
         assert!(history.is_gone(12, start) && !history.is_gone(17, start), "four are kept");
         assert!(!history.is_gone(20, start) && !history.is_gone(25, start), "not sent yet");
@@ -193,7 +199,7 @@ mod tests {
         for packets in [4, 3, 5] {
             let payloads = frame(packets);
             for index in 0..payloads.len() {
-                history.push(number, &payloads, index, u32::from(packets), now);
+                history.push(number, Codec::H264, &payloads, index, u32::from(packets), now);
                 number += 1;
             }
         }
@@ -213,12 +219,12 @@ mod tests {
         let mut history = History::new(100);
         history.begin_anew();
         for number in 65_530..65_540 {
-            history.push(number, &frame(1), 0, 0, now);
+            history.push(number, Codec::H264, &frame(1), 0, 0, now);
         }
         assert!(!history.is_superseded(65_535), "nothing came after it");
         history.begin_anew();
         assert!(history.is_superseded(65_535) && history.is_superseded(3));
-        history.push(65_540, &frame(1), 0, 0, now);
+        history.push(65_540, Codec::H264, &frame(1), 0, 0, now);
         assert!(history.is_superseded(3) && !history.is_superseded(4));
         // It can still be repeated, where there is room.
         assert!(history.repeat(3, AGAIN, now).is_some());
@@ -229,21 +235,21 @@ mod tests {
         let start = Instant::now();
         let mut history = History::new(10);
         for n in 0..100 {
-            history.push(n, &frame(1), 0, n as u32, start);
+            history.push(n, Codec::H264, &frame(1), 0, n as u32, start);
         }
         assert_eq!((history.packets, history.runs.len()), (10, 10));
         assert!(history.repeat(89, AGAIN, start).is_none() && history.repeat(90, AGAIN, start).is_some());
         let later = start + MAX_AGE + AGAIN;
         assert!(history.repeat(95, AGAIN, later).is_none(), "too old");
-        history.push(100, &frame(1), 0, 100, later);
+        history.push(100, Codec::H264, &frame(1), 0, 100, later);
         assert_eq!(history.packets, 1);
         for n in 0..1000 {
-            history.push(101 + n, &frame(1), 0, 0, later);
+            history.push(101 + n, Codec::H264, &frame(1), 0, 0, later);
             history.repeat((101 + n) as u16, AGAIN, later);
         }
         assert_eq!(history.recent.len(), MAX_RECENT);
         let mut none = History::new(0);
-        none.push(1, &frame(1), 0, 0, start);
+        none.push(1, Codec::H264, &frame(1), 0, 0, start);
         assert!(none.repeat(1, AGAIN, start).is_none() && none.probe(0).is_none());
     }
 
@@ -253,7 +259,7 @@ mod tests {
         let mut history = History::new(10);
         let payloads = frame(50);
         for index in 0..50 {
-            history.push(index as u64, &payloads, index, 0, now);
+            history.push(index as u64, Codec::H264, &payloads, index, 0, now);
         }
         assert!(history.repeat(0, AGAIN, now).is_some());
         let probed: Vec<usize> = (0..3).filter_map(|back| history.probe(back)).map(|r| r.index).collect();

@@ -97,7 +97,7 @@ impl Outgoing<'_> {
         let video = track.codec.is_video();
         let Extensions { capture_time, playout_delay, .. } = track.format.extensions;
         let header = Header {
-            pt: track.format.pt,
+            pt: track.pt(cut.codec)?,
             marker: video && index + 1 == cut.payloads.len(),
             ssrc: track.format.ssrc,
             capture_time: capture_time.zip(captured),
@@ -115,7 +115,7 @@ impl Outgoing<'_> {
 
     /// A retransmission (RFC 4588).
     pub(super) fn repeat(&mut self, track: &Track, repeat: &Repeat, cause: Cause, batch: &mut Batch) -> bool {
-        let Some((pt, ssrc)) = track.format.rtx else { return true };
+        let Some((pt, ssrc)) = track.rtx(repeat.codec) else { return true };
         let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
         let marker = repeat.index + 1 == repeat.payloads.len();
         let header = Header { pt, ssrc, marker, time: repeat.time, ..self.header(track) };

@@ -185,7 +185,7 @@ impl Sender {
             let track = match before.iter().position(same) {
                 Some(i) => {
                     let mut track = before.swap_remove(i);
-                    track.format = format;
+                    track.set_format(format);
                     track
                 }
                 None => {
@@ -491,9 +491,9 @@ impl Sender {
                     index == 0 && dated.is_none_or(|at| now.saturating_duration_since(at) >= DATE_EVERY);
                 let captured = is_due.then(|| wall.date(cut.timestamp.wallclock)).flatten();
                 let Some((number, time)) = out.packet(track, cut, index, captured, &mut batch) else { break };
-                let payloads: Arc<Payloads> = cut.payloads.clone();
+                let (codec, payloads): (Codec, Arc<Payloads>) = (cut.codec, cut.payloads.clone());
                 track.dated = captured.map(|_| now).or(dated);
-                track.history.push(number, &payloads, index, time, now);
+                track.history.push(number, codec, &payloads, index, time, now);
                 if track.advance(now) {
                     out.counts.frames += 1;
                     // One frame at a time: if the socket does not take everything, all viewers get an equal share.

@@ -29,6 +29,7 @@ const MAX_WAITING: usize = 120;
 /// A frame cut into packets, for all viewers.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Cut {
+    pub(in crate::rtc) codec: Codec,
     pub(in crate::rtc) key: bool,
     pub(in crate::rtc) payloads: Arc<Payloads>,
     pub(in crate::rtc) timestamp: Timestamp,
@@ -53,6 +54,8 @@ pub(in crate::rtc) struct Format {
     pub(in crate::rtc) ssrc: u32,
     /// Payload type and SSRC of retransmissions.
     pub(in crate::rtc) rtx: Option<(u8, u32)>,
+    /// Codecs that the stream may change to, with their payload types and those of retransmissions.
+    pub(in crate::rtc) others: Vec<(Codec, u8, Option<u8>)>,
     pub(in crate::rtc) extensions: Extensions,
 }
 
@@ -74,6 +77,8 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) stream: StreamId,
     pub(in crate::rtc) codec: Codec,
     pub(in crate::rtc) format: Format,
+    /// The codec of the last frame.
+    sent: Codec,
     selection: Selection,
     gate: Gate,
     /// Waiting frames, and since when each waits.
@@ -107,6 +112,7 @@ impl Track {
             stream,
             codec,
             format,
+            sent: codec,
             selection: Selection::new(stream, asked),
             gate: if video { Gate::AwaitsKey { asked, cause: KeyFrameReason::Join } } else { Gate::Open },
             waiting: VecDeque::new(),
@@ -122,7 +128,29 @@ impl Track {
 
     /// Whether it accepts frames of a stream.
     pub(in crate::rtc) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
-        self.codec == codec && self.selection.follows(stream)
+        self.pt(codec).is_some() && self.selection.follows(stream)
+    }
+
+    /// Returns the payload type of frames in a codec.
+    pub(in crate::rtc) fn pt(&self, codec: Codec) -> Option<u8> {
+        let other = || self.format.others.iter().find(|(other, ..)| *other == codec);
+        if codec == self.codec { Some(self.format.pt) } else { other().map(|(_, pt, _)| *pt) }
+    }
+
+    /// Returns payload type and SSRC of retransmissions of frames in a codec.
+    pub(in crate::rtc) fn rtx(&self, codec: Codec) -> Option<(u8, u32)> {
+        let (pt, ssrc) = self.format.rtx?;
+        let other = || self.format.others.iter().find(|(other, ..)| *other == codec);
+        if codec == self.codec { Some((pt, ssrc)) } else { other().and_then(|(.., pt)| Some(((*pt)?, ssrc))) }
+    }
+
+    /// Takes another format for the same stream.
+    pub(in crate::rtc) fn set_format(&mut self, format: Format) {
+        self.format = format;
+        if self.waiting.iter().any(|(_, cut)| self.pt(cut.codec).is_none()) {
+            self.waiting.clear();
+            self.index = 0;
+        }
     }
 
     /// The stream whose frames are sent now.
@@ -173,6 +201,13 @@ impl Track {
             }
             Verdict::Send => {}
         }
+        // A stream changes its codec at a key frame.
+        if self.sent != cut.codec && cut.key {
+            self.waiting.truncate(usize::from(self.index > 0));
+            begins_anew = true;
+        } else if self.sent != cut.codec && self.gate == Gate::Open {
+            return Pushed { wanted: self.await_key(now).map(|_| KeyFrameReason::Join), skipped: None };
+        }
         let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
         begins_anew |= self.gate != Gate::Open;
         self.gate = gate;
@@ -188,6 +223,7 @@ impl Track {
             }
             self.stopwatch.handle_frame(cut.timestamp.wallclock, cut.encoding, now);
             let timestamp = self.selection.place(cut.timestamp);
+            self.sent = cut.codec;
             self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
             return Pushed { wanted, skipped: None };
         };

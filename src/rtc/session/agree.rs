@@ -18,7 +18,7 @@ use crate::rtc::session::channels::Channels;
 use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
 use crate::rtc::session::known::Known;
-use crate::rtc::session::negotiate::{Plan, Settled};
+use crate::rtc::session::negotiate::{Lane, Plan, Settled};
 use crate::rtc::session::own_candidates::{self, OwnCandidates};
 use crate::rtc::session::payload::Choice;
 use crate::rtc::session::receiving::Receiving;
@@ -137,7 +137,10 @@ impl Session {
         let lanes = plan.lanes(remote);
         self.receiving.set_lanes(&lanes);
         self.stats.streams = lanes.iter().filter_map(|lane| lane.sends).collect();
-        let h264 = lanes.iter().map(|lane| lane.choice).find(|choice| choice.codec == Codec::H264);
+        let agreed = |lane: &Lane| lane.others.iter().copied().chain([lane.choice]).collect::<Vec<_>>();
+        let h264 = lanes.iter().flat_map(agreed).find(|choice| choice.codec == Codec::H264);
+        let sent = lanes.iter().filter(|lane| lane.sends.is_some()).flat_map(agreed);
+        self.stats.video_codecs = sent.map(|choice| choice.codec).filter(|codec| codec.is_video()).collect();
         self.stats.profile_level_id = h264.map(|choice| {
             let [_, profile, constraints, level] = choice.profile.to_be_bytes();
             [profile, constraints, level]
@@ -156,6 +159,7 @@ impl Session {
                 pt: lane.choice.pt,
                 ssrc,
                 rtx: lane.choice.rtx.map(|pt| (pt, rtx)),
+                others: lane.others.iter().map(|other| (other.codec, other.pt, other.rtx)).collect(),
                 extensions: lane.extensions,
             };
             streams.push((stream, lane.choice.codec, format));

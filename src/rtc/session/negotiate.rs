@@ -32,7 +32,7 @@ enum Turn {
 }
 
 /// What we do with a remote section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
     /// Accepted in this slot; `a=inactive` if neither side sends.
     Use(Use),
@@ -43,10 +43,12 @@ enum Fate {
 }
 
 /// How a section is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Use {
     slot: usize,
     choice: Choice,
+    /// Formats that the stream may change to, without another description.
+    others: Vec<Choice>,
     /// What we send.
     sends: Option<StreamId>,
     /// Whether we receive what the other side sends.
@@ -162,6 +164,8 @@ pub(in crate::rtc) struct Lane {
     /// Its name in the other side's descriptions.
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) choice: Choice,
+    /// Formats that the stream that we send may change to.
+    pub(in crate::rtc) others: Vec<Choice>,
     pub(in crate::rtc) extensions: Extensions,
     /// What we send.
     pub(in crate::rtc) sends: Option<StreamId>,
@@ -334,6 +338,7 @@ impl Plan {
                 section: slots.serial(used.slot),
                 mid: s.mid.clone(),
                 choice: used.choice,
+                others: used.others.clone(),
                 extensions: slots::packet_extensions(s, used.choice.pt),
                 sends: used.sends,
                 receives: used.receives,
@@ -354,10 +359,17 @@ impl Plan {
     #[cfg(feature = "recv")]
     fn instead(&self, used: &Use) -> Vec<Choice> {
         let Choice { codec, rtx, .. } = used.choice;
-        let other =
-            |listed: &&Choice| used.receives && listed.codec.kind() == codec.kind() && listed.codec != codec;
+        if !used.receives {
+            return vec![];
+        }
+        let other = |listed: &&Choice| {
+            let answered = used.others.iter().any(|other| other.codec == listed.codec);
+            listed.codec.kind() == codec.kind() && listed.codec != codec && !answered
+        };
         let found = self.listed.iter().filter(other);
-        found.map(|choice| Choice { rtx: choice.rtx.filter(|_| rtx.is_some()), ..*choice }).collect()
+        let found = found.map(|choice| Choice { rtx: choice.rtx.filter(|_| rtx.is_some()), ..*choice });
+        // Our answer lists these, too.
+        used.others.iter().copied().chain(found).collect()
     }
 
     /// Whether a stream of a kind is already sent: one section of each kind is enough.
@@ -401,8 +413,14 @@ impl Plan {
             let stream = supply.streams(kind).find(|stream| stream.codec == choice.codec);
             let sends = stream.map(|stream| stream.id).filter(|_| direction.sends() && !self.sends(kind));
             self.settled.slots.send(slot, sends.is_some());
+            let others = others(sends, choice, supply, |codec, _| {
+                let ours = offered.choices.iter().find(|ours| ours.codec == codec)?;
+                let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, codec))?;
+                let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
+                Some(Choice { rtx, profile: profile_of(theirs).unwrap_or(ours.profile), ..*ours })
+            });
             let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
-            return Fate::Use(Use { slot, choice, sends, receives, takes_layers });
+            return Fate::Use(Use { slot, choice, others, sends, receives, takes_layers });
         }
         Fate::Decline(Some(slot))
     }
@@ -436,8 +454,9 @@ impl Plan {
             *settled = Some(choice);
         }
         anew.retain(|other| *other != kind);
+        let others = others(sends, choice, supply, |codec, level| choose(s, codec, level));
         let (receives, takes_layers) = (direction.receives(), supply.takes_layers());
-        Fate::Use(Use { slot, choice, sends, receives, takes_layers })
+        Fate::Use(Use { slot, choice, others, sends, receives, takes_layers })
     }
 
     /// Decides on a section for data channels; only the first is accepted.
@@ -454,7 +473,8 @@ impl Plan {
 
     /// Refuses a payload type with two meanings in a bundle.
     fn check_payload_types(&self) -> Result<(), Refusal> {
-        let used = self.fates.iter().filter_map(Fate::used).map(|used| used.choice);
+        let used = self.fates.iter().filter_map(Fate::used);
+        let used = used.flat_map(|used| used.others.iter().copied().chain([used.choice]));
         let mut meanings: Vec<(u8, Codec, Option<u8>)> = vec![];
         for choice in used.chain(self.settled.audio).chain(self.settled.video) {
             for (pt, codec, repeats) in choice.meanings() {
@@ -488,7 +508,8 @@ impl Plan {
                 Fate::Decline(Some(slot)) => return Part::Declined(Declined::of(s, slots.mid(*slot))),
                 Fate::Decline(None) => return Part::Declined(Declined::of(s, &s.mid)),
             };
-            let Use { slot, choice, sends, receives, .. } = *used;
+            let Use { slot, choice, sends, receives, ref others, .. } = *used;
+            let listed = std::iter::once(choice).chain(others.iter().copied());
             Part::Used(Used {
                 kind: s.kind,
                 mid: slots.mid(slot).to_owned(),
@@ -499,13 +520,28 @@ impl Plan {
                 }),
                 receives,
                 layers: used.layers(s),
-                formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
+                formats: listed.map(|choice| (choice, slots::feedback(s, choice.pt).collect())).collect(),
                 extensions: slots::extensions(s),
                 reduced_rtcp: s.reduced_rtcp,
             })
         };
         remote.sections.iter().zip(&self.fates).map(part).collect()
     }
+}
+
+/// Returns the formats that a stream may change to: those of its other codecs that the section has.
+fn others(
+    sends: Option<StreamId>,
+    choice: Choice,
+    supply: &Supply,
+    find: impl Fn(Codec, u8) -> Option<Choice>,
+) -> Vec<Choice> {
+    let kind = choice.codec.kind();
+    let same = |codec: Codec, id: StreamId| Some(id) == sends && codec != choice.codec;
+    let others = supply.streams(kind).filter(|stream| same(stream.codec, stream.id));
+    let found = others.filter_map(|stream| find(stream.codec, stream.level));
+    // Retransmissions of all of them have one SSRC, if there is one.
+    found.map(|other| Choice { rtx: other.rtx.filter(|_| choice.rtx.is_some()), ..other }).collect()
 }
 
 /// Whether a section names a format that we have.

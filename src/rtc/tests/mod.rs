@@ -1,6 +1,7 @@
 //! Two ends on a virtual network and clock.
 
 mod camera_moves;
+mod changing_codec;
 #[cfg(feature = "recv")]
 mod channels;
 mod description;

@@ -93,6 +93,8 @@ pub(super) struct World {
     pub(super) streams: Vec<StreamId>,
     /// Under which id the H.264 stream is fed in, if not its own.
     pub(super) moved: Option<StreamId>,
+    /// The H.264 stream goes on in VP8.
+    pub(super) is_vp8: bool,
     /// What a browser's link carries in bit/s; it queues for half a second and then drops.
     pub(super) link: Option<u64>,
     link_free: Instant,
@@ -175,6 +177,7 @@ impl World {
             lose: |_| false,
             streams: vec![H264, VP8, OPUS],
             moved: None,
+            is_vp8: false,
             link: None,
             link_free: now,
             socket_takes: Duration::ZERO,
@@ -498,7 +501,8 @@ impl World {
             if key {
                 self.key_at = None;
             }
-            for (stream, codec) in [(H264, Codec::H264), (VP8, Codec::Vp8)] {
+            let codec = if self.is_vp8 { Codec::Vp8 } else { Codec::H264 };
+            for (stream, codec) in [(H264, codec), (VP8, Codec::Vp8)] {
                 self.feed(stream, codec, key);
             }
             self.frames += 1;
