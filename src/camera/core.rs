@@ -260,7 +260,8 @@ impl CameraCore {
         if let Some(publishers) = &config.publishers {
             publishers.begin(&mut demand, now);
         }
-        CameraCore {
+        #[cfg_attr(not(feature = "relay"), expect(unused_mut, reason = "only a relay changes it"))]
+        let mut core = CameraCore {
             calling: calling::Core::new(calls, now),
             demand,
             source: StatusTracker::new(config.live),
@@ -288,7 +289,10 @@ impl CameraCore {
             calling_at: None,
             demand_at: None,
             unsettled: None,
-        }
+        };
+        #[cfg(feature = "relay")]
+        core.set_streams();
+        core
     }
 
     pub(crate) fn bitrate(&self, stream: StreamId) -> Option<u32> {

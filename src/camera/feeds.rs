@@ -37,6 +37,7 @@ impl Feeds {
     pub(super) fn handle(&self, order: Order) {
         let (frame, rank) = match order {
             Order::Frame(frame, rank) => (frame, rank),
+            Order::Codec(codec) => return Feed::change_codec(&self.video, codec),
             Order::Moved => return self.video.iter().for_each(Feed::begin_anew),
             Order::Lost => return self.video[0].failed(publish::left()),
         };

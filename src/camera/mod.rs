@@ -596,7 +596,7 @@ fn publishers(config: &mut Config) -> Option<self::core::publish::Publishers> {
         // Pages offer what somebody may only.
         config.data.entry("publish").or_insert_with(|| true.into());
     }
-    Some(self::core::publish::Publishers::new(permission, *occupied, *video, config.bitrate.start))
+    Some(self::core::publish::Publishers::new(permission, *occupied, video.clone(), config.bitrate.start))
 }
 
 /// A source that takes the place of another, which may hold the same camera until it closes.

@@ -4,7 +4,7 @@ use super::controllers::Controllers;
 use super::event::CameraError;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::{Feed, Source};
-use crate::media::{Codec, Kind, VIDEO_H264_LAYERS};
+use crate::media::{Codec, VIDEO_H264_LAYERS};
 
 /// A relay: a caller that may publish and sends video or audio is the source, and all other callers watch it. The media
 /// is forwarded without transcoding.
@@ -21,14 +21,21 @@ pub struct Publishing {
     pub who: Controllers,
     /// What happens to a second publisher. Default: it is rejected.
     pub occupied: Occupied,
-    /// The video codec, which publishers must support: H.264 or VP8. A publisher that sends another one, or a viewer that
-    /// cannot decode this one, has its call ended with `no-codec`. Default: H.264.
-    pub video: Codec,
+    /// The video codecs that may be published, in order of preference: H.264, VP8 or both. A publisher that can send
+    /// several is asked for the one that most of the present viewers support, and sends one at a time. If the codec
+    /// changes, with another publisher or in the call of the same one, the viewers that support both continue from the
+    /// next key frame on. A publisher that sends none of these, or a viewer that does not support the one that is
+    /// published, has its call ended with `no-codec`. Default: H.264, VP8.
+    pub video: Vec<Codec>,
 }
 
 impl Default for Publishing {
     fn default() -> Publishing {
-        Publishing { who: Controllers::Auto, occupied: Occupied::Refuse, video: Codec::H264 }
+        Publishing {
+            who: Controllers::Auto,
+            occupied: Occupied::Refuse,
+            video: vec![Codec::H264, Codec::Vp8],
+        }
     }
 }
 
@@ -47,12 +54,18 @@ pub enum Occupied {
 impl Publishing {
     /// The source, and its video and audio.
     pub(super) fn open(&self) -> Result<(Source, Feeds), CameraError> {
-        if self.video.kind() != Kind::Video || !matches!(self.video, Codec::H264 | Codec::Vp8) {
-            let words = format!("{:?} cannot be published: choose H264 or Vp8", self.video);
-            return Err(MediaError::new(ErrorKind::BadSettings, words).into());
+        let unusable = |words: String| Err(MediaError::new(ErrorKind::BadSettings, words).into());
+        let known = |codec: &&Codec| matches!(codec, Codec::H264 | Codec::Vp8);
+        if let Some(other) = self.video.iter().find(|codec| !known(codec)) {
+            return unusable(format!("{other:?} cannot be published as video: choose H264 or Vp8"));
         }
+        let video = match self.video[..] {
+            [one] => one,
+            [one, other] if one != other => one,
+            [] => return unusable("choose a video codec that may be published".into()),
+            _ => return unusable("a video codec is listed twice".into()),
+        };
         let stalled = MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing");
-        let video = self.video;
         let (source, [best, middle, small, audio]) = Source::fed([video, video, video, Codec::Opus], stalled);
         Ok((source, ([best, middle, small], audio)))
     }

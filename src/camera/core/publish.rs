@@ -1,6 +1,7 @@
 //! Relay: passes the frames of the publisher to the feeds of the source, and the source's requests to the publisher.
 
-use std::time::Instant;
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
 
 use super::simulcast::{LAYERS, Layers};
 use super::{CameraCore, Output};
@@ -11,7 +12,9 @@ use crate::camera::event::{Event, ViewerId};
 use crate::camera::permission::Permission;
 use crate::camera::publish::Occupied;
 use crate::media::source::Request;
-use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamId, VIDEO_H264_LAYERS, VIDEO_VP8_LAYERS};
+use crate::media::{
+    AUDIO_OPUS, Codec, Frame, Kind, StreamId, StreamInfo, VIDEO_H264_LAYERS, VIDEO_VP8_LAYERS,
+};
 use crate::proto::Address;
 use crate::rtc::Directions;
 
@@ -21,6 +24,8 @@ const IDLE: u32 = 150_000;
 /// The same while somebody watches one of several encodings. The publisher's network decides which ones it sends, the
 /// small ones first; a lower limit would take the best one away from all viewers.
 const UNLIMITED: u32 = 100_000_000;
+/// A publisher that alternates between codecs costs all viewers a key frame each time: it may change once in this time.
+const CHANGE_EVERY: Duration = Duration::from_secs(1);
 /// The allowance for audio on top of the video's bitrate, in bit/s.
 const AUDIO: u32 = 64_000;
 
@@ -29,6 +34,8 @@ const AUDIO: u32 = 64_000;
 pub(crate) enum Order {
     /// A frame from the publisher; a video frame is for the stream of this rank.
     Frame(Frame, usize),
+    /// The video goes on in this codec, at the next key frame of each stream.
+    Codec(Codec),
     /// The video streams switch to other encodings, each at its next key frame.
     Moved,
     /// The publisher left, or another one starts.
@@ -39,9 +46,15 @@ pub(crate) enum Order {
 pub(crate) struct Publishers {
     permission: Permission,
     occupied: Occupied,
-    /// The stream IDs of the received encodings.
-    video: [StreamId; LAYERS],
+    /// The video codecs that may be published, in order of preference.
+    codecs: Vec<Codec>,
     current: Option<CallId>,
+    /// The codec of its video; `None` before it sent any.
+    codec: Option<Codec>,
+    /// When it changed its codec.
+    changed: Option<Instant>,
+    /// The codec of the source's video.
+    source: Codec,
     layers: Layers,
     /// Their bitrates, as last passed to demand.
     rates: [Rate; LAYERS],
@@ -56,16 +69,18 @@ impl Publishers {
     pub(in crate::camera) fn new(
         permission: Permission,
         occupied: Occupied,
-        video: Codec,
+        codecs: Vec<Codec>,
         bitrate: u32,
     ) -> Self {
-        let (layers, video) = (Layers::default(), video == Codec::Vp8);
-        let video = if video { VIDEO_VP8_LAYERS } else { VIDEO_H264_LAYERS };
+        let layers = Layers::default();
         Publishers {
             permission,
             occupied,
-            video,
+            source: codecs.first().copied().unwrap_or(Codec::H264),
+            codecs,
             current: None,
+            codec: None,
+            changed: None,
             rates: layers.rates(),
             layers,
             wanted: [false; LAYERS],
@@ -93,6 +108,20 @@ impl Publishers {
     }
 }
 
+/// Returns the stream IDs of the encodings that are received in a codec.
+fn layers(codec: Codec) -> &'static [StreamId] {
+    match codec {
+        Codec::H264 => &VIDEO_H264_LAYERS,
+        Codec::Vp8 => &VIDEO_VP8_LAYERS,
+        Codec::Opus | Codec::Jpeg => &[],
+    }
+}
+
+/// The names of codecs, for people.
+fn names(codecs: &[Codec]) -> String {
+    codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(" or ")
+}
+
 /// Passes the bitrates of the source's video, by rank, to demand.
 fn set_rates(demand: &mut Demand, rates: [Rate; LAYERS], now: Instant) {
     let videos = demand.streams().filter(|info| info.kind() == Kind::Video);
@@ -105,35 +134,74 @@ fn set_rates(demand: &mut Demand, rates: [Rate; LAYERS], now: Instant) {
 }
 
 impl CameraCore {
-    /// Lets a caller with the permission send media.
-    pub(super) fn grant_publishing(&self, peer: &Address, directions: &mut Directions) {
+    /// Lets a caller with the permission send media. Returns whether it may.
+    pub(super) fn grant_publishing(&self, peer: &Address, directions: &mut Directions) -> bool {
         let may = |p: &Publishers| p.is_open() && p.permission.allows(peer.user());
-        if self.publishers.as_ref().is_some_and(may) {
+        let may = self.publishers.as_ref().is_some_and(may);
+        if may {
             directions.receive.extend([Kind::Audio, Kind::Video]);
             directions.simulcast = true;
+        }
+        may
+    }
+
+    /// Returns the streams with each video in all codecs that may be published: first the current one, then the one that
+    /// most of those who watch support. A publisher is answered with the first that it can send.
+    pub(super) fn in_all_codecs(&self, streams: Vec<StreamInfo>) -> Vec<StreamInfo> {
+        let Some(Publishers { codecs, codec: current, .. }) = &self.publishers else { return streams };
+        let theirs = self.calling.parties().filter_map(|party| self.calling.stats(party.call));
+        let theirs: Vec<Vec<Codec>> = theirs.map(|stats| stats.video_codecs).collect();
+        let count = |codec: &Codec| theirs.iter().filter(|theirs| theirs.contains(codec)).count();
+        let mut order = codecs.clone();
+        order.sort_by_cached_key(|codec| (Some(*codec) != *current, Reverse(count(codec))));
+        let all = |info: StreamInfo| match info.kind() {
+            Kind::Video => order.iter().map(|codec| StreamInfo { codec: *codec, ..info }).collect(),
+            Kind::Audio => vec![info],
+        };
+        streams.into_iter().flat_map(all).collect()
+    }
+
+    /// Ends the calls of viewers, or of one, that do not support the codec that is published.
+    pub(super) fn refuse_without_codec(&mut self, only: Option<CallId>, now: Instant) {
+        let Some(Publishers { codec: Some(codec), current, .. }) = self.publishers else { return };
+        let all = self.calling.parties().map(|party| party.call);
+        let calls: Vec<CallId> = all.filter(|call| only.is_none_or(|only| only == *call)).collect();
+        for call in calls.into_iter().filter(|call| Some(*call) != current) {
+            let theirs = self.calling.stats(call).map(|stats| stats.video_codecs).unwrap_or_default();
+            if !theirs.is_empty() && !theirs.contains(&codec) {
+                let (published, theirs) = (codec.name(), names(&theirs));
+                let words =
+                    format!("the video here is {published} now, and this viewer supports only {theirs}");
+                _ = self.calling.hang_up(call, End::new(EndReason::NoCodec, words), now);
+            }
         }
     }
 
     /// Handles a frame of a caller. Returns it if it is not for the source.
     pub(super) fn publish(&mut self, call: CallId, frame: Frame, now: Instant) -> Option<Frame> {
         let Some(publishers) = &mut self.publishers else { return Some(frame) };
-        let number = publishers.video.iter().position(|stream| *stream == frame.stream);
+        let may = publishers.codecs.contains(&frame.codec);
+        let number = layers(frame.codec).iter().position(|stream| *stream == frame.stream).filter(|_| may);
         if number.is_none() && frame.stream != AUDIO_OPUS {
-            // It cannot send the codec that was preferred in the answer. The viewers agreed on that one.
-            let wanted = if publishers.video == VIDEO_VP8_LAYERS { Codec::Vp8 } else { Codec::H264 };
-            let words = format!("only {} can be published here, not {}", wanted.name(), frame.codec.name());
+            // It can send none of the codecs that were preferred in the answer.
+            let wanted = names(&publishers.codecs);
+            let words = format!("only {wanted} can be published here, not {}", frame.codec.name());
             _ = self.calling.hang_up(call, End::new(EndReason::NoCodec, words), now);
             return None;
         }
         if publishers.current != Some(call) {
             self.begin_publishing(call, now);
         }
-        let current = self.publishers.as_mut().filter(|publishers| publishers.current == Some(call));
-        let publishers = current?;
+        let is_current = |publishers: &Publishers| publishers.current == Some(call);
+        self.publishers.as_ref().filter(|publishers| is_current(publishers))?;
         let Some(number) = number else {
             self.out.push_back(Output::Publish(Order::Frame(frame, 0)));
             return None;
         };
+        if !self.follow_codec(call, &frame, now) {
+            return None;
+        }
+        let publishers = self.publishers.as_mut()?;
         let (before, place) =
             (publishers.layers.are_several(), publishers.layers.handle_frame(number, &frame, now));
         let measured = publishers.layers.measure(now);
@@ -152,6 +220,28 @@ impl CameraCore {
             self.limit_publisher(now);
         }
         None
+    }
+
+    /// Changes the source to the codec of a frame. Returns whether the frame has the codec of the source.
+    fn follow_codec(&mut self, call: CallId, frame: &Frame, now: Instant) -> bool {
+        let Some(publishers) = &mut self.publishers else { return false };
+        if publishers.codec == Some(frame.codec) {
+            return true;
+        }
+        if publishers.changed.is_some_and(|at| now.saturating_duration_since(at) < CHANGE_EVERY) {
+            return false;
+        }
+        if !frame.key {
+            self.calling.request_key_frame(call, frame.stream, now);
+            return false;
+        }
+        publishers.changed = publishers.codec.replace(frame.codec).map(|_| now);
+        publishers.layers = Layers::default();
+        if std::mem::replace(&mut publishers.source, frame.codec) != frame.codec {
+            self.out.push_back(Output::Publish(Order::Codec(frame.codec)));
+        }
+        self.refuse_without_codec(None, now);
+        true
     }
 
     /// Passes the bitrates of the publisher's encodings to demand, if they changed.
@@ -174,6 +264,7 @@ impl CameraCore {
             return;
         }
         publishers.layers = Layers::default();
+        (publishers.codec, publishers.changed) = (None, None);
         if let Some(before) = publishers.current.replace(call) {
             self.out.push_back(Output::Publish(Order::Lost));
             self.out.push_back(Output::Event(Event::PublishEnded { id: ViewerId(before) }));
@@ -189,6 +280,8 @@ impl CameraCore {
     pub(super) fn end_publishing(&mut self, call: CallId) {
         let Some(publishers) = &mut self.publishers else { return };
         if publishers.current.take_if(|current| *current == call).is_some() {
+            // The next one may have another.
+            publishers.codec = None;
             self.out.push_back(Output::Publish(Order::Lost));
             self.out.push_back(Output::Event(Event::PublishEnded { id: ViewerId(call) }));
         }
@@ -231,11 +324,12 @@ impl CameraCore {
     }
 
     fn request_published_key_frame(&mut self, rank: usize, now: Instant) {
-        let Some(Publishers { current: Some(call), video, layers, .. }) = &self.publishers else { return };
+        let Some(publishers) = &self.publishers else { return };
+        let (Some(call), Some(codec)) = (publishers.current, publishers.codec) else { return };
         // Before its first key frame, the only encoding has the best rank.
-        let number = layers.number(rank).or((rank == 0).then_some(0));
+        let number = publishers.layers.number(rank).or((rank == 0).then_some(0));
         if let Some(number) = number {
-            self.calling.request_key_frame(*call, video[number], now);
+            self.calling.request_key_frame(call, layers(codec)[number], now);
         }
     }
 }
@@ -245,6 +339,7 @@ impl CameraCore {
     pub(in crate::camera) fn set_publishers(&mut self, publishers: Publishers, now: Instant) {
         publishers.begin(&mut self.demand, now);
         self.publishers = Some(publishers);
+        self.set_streams();
     }
 
     /// Returns the limit for the publisher's video, in bit/s.

@@ -129,7 +129,7 @@ impl CameraCore {
     fn streams(&mut self, streams: Vec<StreamInfo>, now: Instant) {
         let before: Vec<StreamInfo> = self.demand.streams().copied().collect();
         self.demand.handle_input(demand::Input::Streams(streams.clone()), now);
-        self.calling.set_streams(&by_preference(self.demand.streams()));
+        self.set_streams();
         self.choose(now);
         let changed = |info: &&StreamInfo| {
             before.iter().find(|known| known.id == info.id).is_none_or(|known| known.format != info.format)
@@ -144,6 +144,14 @@ impl CameraCore {
             }
             self.out.push_back(Output::Event(Event::Format { stream: info.id, width, height, fps }));
         }
+    }
+
+    /// Sets the streams that calls are offered.
+    pub(super) fn set_streams(&mut self) {
+        let streams = by_preference(self.demand.streams());
+        #[cfg(feature = "relay")]
+        let streams = self.in_all_codecs(streams);
+        self.calling.set_streams(&streams);
     }
 
     /// Gives a frame to those of the program who take its stream.
@@ -201,7 +209,7 @@ impl CameraCore {
         self.source = StatusTracker::new(live);
         self.flows = false;
         self.demand.handle_input(demand::Input::Replaced(streams), now);
-        self.calling.set_streams(&by_preference(self.demand.streams()));
+        self.set_streams();
         self.choose(now);
     }
 

@@ -120,7 +120,10 @@ impl CameraCore {
                 self.serve_again(call, &streams, now);
                 #[cfg(feature = "talk")]
                 self.silence_again(call, now);
-                return self.want(Sink::Call(call), streams, now);
+                self.want(Sink::Call(call), streams, now);
+                #[cfg(feature = "relay")]
+                self.refuse_without_codec(Some(call), now);
+                return;
             }
             calling::Event::Joined { call } => {
                 self.count_viewers();
@@ -179,7 +182,10 @@ impl CameraCore {
         #[cfg(feature = "talk")]
         self.grant_talk(peer, &mut directions);
         #[cfg(feature = "relay")]
-        self.grant_publishing(peer, &mut directions);
+        if self.grant_publishing(peer, &mut directions) {
+            // Its offer is answered with the codec that suits the viewers of now.
+            self.set_streams();
+        }
         if !directions.receive.is_empty() {
             self.calling.set_directions(call, directions, now);
         }

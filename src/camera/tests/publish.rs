@@ -12,13 +12,20 @@ use crate::camera::permission::Permission;
 use crate::camera::publish::Occupied;
 use crate::camera::{Connect, Controllers, Signalling};
 use crate::media::source::{Request, SourceEvent, SourceState, SourceStatus};
-use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_LAYERS};
+use crate::media::{
+    AUDIO_OPUS, Codec, Frame, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_LAYERS, VIDEO_VP8,
+};
 
 /// The source's streams, the best first.
 const RENDITIONS: [StreamId; 3] = [VIDEO_H264, StreamId(20), StreamId(21)];
 
 /// A camera to which alice and bob may publish.
 fn world(occupied: Occupied) -> World {
+    world_of(occupied, &[Codec::H264])
+}
+
+/// A camera to which they may publish in these codecs.
+fn world_of(occupied: Occupied, codecs: &[Codec]) -> World {
     let users = ["alice", "bob"].map(str::to_owned).to_vec();
     let signalling = Signalling::Connect(Connect::new("wss://a.example"));
     let permission = Permission::new(Controllers::Users(users), &signalling);
@@ -30,7 +37,7 @@ fn world(occupied: Occupied) -> World {
     });
     let streams = streams.chain([StreamInfo::new(AUDIO_OPUS, Codec::Opus)]).collect();
     world.input(Input::Source(SourceEvent::Streams(streams)));
-    world.core.set_publishers(Publishers::new(permission, occupied, Codec::H264, 1_000_000), world.now);
+    world.core.set_publishers(Publishers::new(permission, occupied, codecs.to_vec(), 1_000_000), world.now);
     world
 }
 
@@ -80,6 +87,7 @@ impl World {
         let orders = std::mem::take(&mut self.orders).into_iter().filter_map(|order| match order {
             Order::Frame(frame, 0) => Some(format!("{:?}", frame.codec)),
             Order::Frame(frame, rank) => Some(format!("{:?} {rank}", frame.codec)),
+            Order::Codec(codec) => Some(format!("now {codec:?}")),
             Order::Moved => None,
             Order::Lost => Some("lost".into()),
         });
@@ -259,4 +267,110 @@ fn each_viewer_gets_the_encoding_that_its_network_carries() {
     two_seconds(&mut world, bob, [1000, 0, 0], RENDITIONS[0], &carry);
     assert!(served(&world).into_iter().all(|stream| stream == best), "{:?}", served(&world));
     assert!(world.core.publisher_limit().is_some_and(|bps| bps < 5_000_000));
+}
+
+/// An offer without H.264, and one without VP8.
+fn offer_without(codec: &str) -> String {
+    OFFER.replace(&format!("{codec}/90000"), "H265/90000")
+}
+
+impl World {
+    /// The video codecs of the last answer to a peer, in order.
+    fn answered_codecs(&self, peer: &str) -> Vec<Codec> {
+        let start = format!("call:answer {peer} ");
+        let answer = self.said.iter().rev().find(|said| said.starts_with(&start)).expect("answered");
+        let mut found: Vec<(usize, Codec)> = [("H264/90000", Codec::H264), ("VP8/90000", Codec::Vp8)]
+            .into_iter()
+            .filter_map(|(name, codec)| Some((answer.find(name)?, codec)))
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, codec)| codec).collect()
+    }
+
+    /// Why a peer's call was ended, if it was.
+    fn ended(&self, peer: &str) -> Option<&String> {
+        self.said.iter().find(|said| said.starts_with(&format!("call:hangup {peer} ")))
+    }
+}
+
+const BOTH_CODECS: [Codec; 2] = [Codec::H264, Codec::Vp8];
+
+#[test]
+fn a_publisher_of_both_codecs_is_asked_for_the_one_that_most_viewers_support() {
+    let offer = OFFER.replace("a=recvonly", "a=sendonly");
+    for (viewers, codecs, asked) in [
+        (&[][..], &BOTH_CODECS[..], Codec::H264),
+        (&[], &[Codec::Vp8, Codec::H264], Codec::Vp8),
+        (&["H264"], &BOTH_CODECS, Codec::Vp8),
+        (&["VP8"], &[Codec::Vp8, Codec::H264], Codec::H264),
+        (&["H264", "VP8"], &BOTH_CODECS, Codec::H264),
+        (&["H264", "VP8", "H264", ""], &BOTH_CODECS, Codec::Vp8),
+    ] {
+        let mut world = world_of(Occupied::Refuse, codecs);
+        for (number, without) in viewers.iter().enumerate() {
+            let offer = if without.is_empty() { OFFER.to_owned() } else { offer_without(without) };
+            world.calls_with(&format!("viewer{number}|9"), &offer).expect("nobody publishes yet");
+        }
+        world.calls_with("alice|1", &offer).expect("taken");
+        assert_eq!(world.answered_codecs("alice|1"), [asked], "{viewers:?} {codecs:?}");
+    }
+}
+
+#[test]
+fn viewers_follow_the_codec_of_another_publisher_and_who_cannot_is_told() {
+    let mut world = world_of(Occupied::Replace, &BOTH_CODECS);
+    world.calls("carol|3", "recvonly").expect("a viewer");
+    assert_eq!(world.answered_codecs("carol|3").len(), 2);
+    world.calls_with("dave|4", &offer_without("VP8")).expect("a viewer");
+    let alice = world.calls("alice|1", "sendonly").expect("taken");
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    assert_eq!(world.published(), ["H264", "alice began"]);
+    // Whoever cannot decode what is published is told at once.
+    world.calls_with("eve|5", &offer_without("H264"));
+    let said = world.ended("eve|5").expect("refused");
+    assert!(said.contains("no-codec") && said.contains("H.264 now") && said.contains("only VP8"), "{said}");
+    // Bob can send VP8 alone.
+    let offer = offer_without("H264").replace("a=recvonly", "a=sendonly");
+    let bob = world.calls_with("bob|2", &offer).expect("taken");
+    assert_eq!(world.answered_codecs("bob|2"), [Codec::Vp8]);
+    world.sends(bob, VIDEO_VP8, Codec::Vp8);
+    assert_eq!(world.published(), ["lost", "now Vp8", "Vp8", "ended", "bob began"]);
+    let said = world.ended("dave|4").expect("he is told");
+    assert!(said.contains("no-codec") && said.contains("VP8 now") && said.contains("only H.264"), "{said}");
+    assert_eq!(world.ended("carol|3"), None, "she follows");
+    world.calls_with("eve|6", &offer_without("H264")).expect("a viewer now");
+    assert_eq!(world.ended("eve|6"), None);
+    // While nobody publishes, everybody may wait.
+    world.call("bob|2", "call:hangup", "{}");
+    world.calls_with("dave|7", &offer_without("VP8")).expect("a viewer");
+    assert_eq!(world.ended("dave|7"), None);
+}
+
+#[test]
+fn a_publisher_may_change_its_codec_at_a_key_frame_but_not_back_at_once() {
+    let mut world = world_of(Occupied::Refuse, &BOTH_CODECS);
+    let alice = world.calls("alice|1", "sendrecv").expect("taken");
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    assert_eq!(world.published(), ["H264", "alice began"]);
+    world.sends_bytes(alice, VIDEO_VP8, Codec::Vp8, false, &[1]);
+    assert_eq!(world.published(), [""; 0], "it begins at a key frame");
+    world.sends(alice, VIDEO_VP8, Codec::Vp8);
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    assert_eq!(world.published(), ["now Vp8", "Vp8"]);
+    world.pass(Duration::from_secs(1));
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    assert_eq!(world.published(), ["now H264", "H264"]);
+}
+
+#[test]
+fn a_publisher_that_renegotiates_to_another_codec_is_answered_with_it() {
+    let mut world = world_of(Occupied::Refuse, &BOTH_CODECS);
+    let offer = OFFER.replace("a=recvonly", "a=sendonly");
+    world.calls_with("alice|1", &offer).expect("taken");
+    assert_eq!(world.answered_codecs("alice|1"), [Codec::H264]);
+    let again = offer.replace("H264/90000", "H265/90000");
+    let data = serde_json::json!({ "type": "offer", "sdp": again }).to_string();
+    world.call("alice|1", "call:offer", &data);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.answered_codecs("alice|1"), [Codec::Vp8]);
 }

@@ -33,13 +33,13 @@ pub enum Kind {
 pub struct StreamInfo {
     /// The ID that its frames carry.
     pub id: StreamId,
-    /// The codec of its frames.
+    /// The codec of its frames. That of a relay's video changes with its publisher.
     pub codec: Codec,
     /// The rank among several streams of the same content; 0 is the best.
     pub rendition: u8,
     /// The clock of its timestamps.
     pub clock: ClockId,
-    /// Increases with each change of `format`. A generation starts with a key frame.
+    /// Increases with each change of `format` or `codec`. A generation starts with a key frame.
     pub generation: u32,
     /// The format of its frames, if known. Before the encoder has run, this is its configuration.
     pub format: Format,
@@ -81,6 +81,16 @@ impl StreamInfo {
             self.format = format;
         }
         changed
+    }
+
+    /// Changes to another video codec, in the same size.
+    #[cfg(feature = "relay")]
+    pub(crate) fn change_codec(&mut self, codec: Codec) {
+        self.codec = codec;
+        self.generation += 1;
+        if let Format::Video(format) = &mut self.format {
+            format.profile_level_id = None;
+        }
     }
 }
 

@@ -84,16 +84,23 @@ const PUBLISHING: &[Setting<Settings>] = &[
     Setting::new(
         "codec",
         "CODEC",
-        "The codec of the video, which publishers must be able to send: h264 (the default) or vp8",
+        "A video codec that may be published: h264 or vp8. May be repeated. Default: h264, vp8. A publisher that can \
+         send both is asked for the one that most viewers support, and in doubt for the first",
         |s: &mut S, v| {
-            s.relay.publishing.video = match text(v)?.as_str() {
-                "h264" => Codec::H264,
-                "vp8" => Codec::Vp8,
-                _ => return Err("must be h264 or vp8".into()),
+            let codec = |name: String| match name.as_str() {
+                "h264" => Ok(Codec::H264),
+                "vp8" => Ok(Codec::Vp8),
+                _ => Err("must be h264 or vp8, each once".to_owned()),
             };
+            let codecs = list(v)?.into_iter().map(codec).collect::<Result<Vec<_>, _>>()?;
+            if codecs.is_empty() || codecs.get(1) == codecs.first() || codecs.len() > 2 {
+                return Err("must be h264 or vp8, each once".into());
+            }
+            s.relay.publishing.video = codecs;
             Ok(())
         },
-    ),
+    )
+    .list(),
 ];
 
 /// What a camera has that a relay has not: a source, an encoder, and one name.

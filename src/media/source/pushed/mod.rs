@@ -257,6 +257,14 @@ impl Feed {
         self.shared.lock().begin_anew(self.index);
     }
 
+    /// The streams of these feeds of one source go on in another codec, each at its next key frame.
+    #[cfg(feature = "relay")]
+    pub(crate) fn change_codec(feeds: &[Feed], codec: Codec) {
+        let Some(shared) = feeds.first().map(|feed| &feed.shared) else { return };
+        shared.lock().change_codec(feeds.iter().map(|feed| feed.index), codec);
+        shared.drain();
+    }
+
     fn live(&self, input: Input) {
         self.shared.lock().live(input, Instant::now());
         self.shared.drain();

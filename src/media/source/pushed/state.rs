@@ -8,6 +8,8 @@ use super::access_unit::{Unit, Units};
 use super::error::PushError;
 use super::frame_rate::Pace;
 use super::{Callback, Pushed, Request};
+#[cfg(feature = "relay")]
+use crate::media::Codec;
 use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::lifecycle::{self, Input, Lifecycle};
@@ -234,6 +236,26 @@ impl State {
         (stream.running, stream.asked) = (false, false);
         stream.least = stream.units.last().map(|last| last + NEXT);
         stream.units.begin();
+    }
+
+    /// Frames of another codec are next, from a key frame on.
+    #[cfg(feature = "relay")]
+    pub(super) fn change_codec(&mut self, feeds: impl Iterator<Item = usize>, codec: Codec) {
+        let mut changed = false;
+        for index in feeds {
+            if self.streams[index].info.codec == codec {
+                continue;
+            }
+            self.begin_anew(index);
+            let stream = &mut self.streams[index];
+            stream.units = Units::new(codec);
+            // The profile was that of the other codec.
+            stream.info.change_codec(codec);
+            changed = true;
+        }
+        if changed {
+            self.event(SourceEvent::Streams(self.infos()));
+        }
     }
 
     pub(super) fn push(
