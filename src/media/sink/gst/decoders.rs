@@ -17,7 +17,9 @@ const LIBAV: &str = "gstreamer1.0-libav";
 pub(super) fn check(settings: &Settings) -> Result<(), MediaError> {
     let video: &[_] = match settings.video {
         Video::None => &[],
-        Video::Device { .. } => &[("appsrc", BASE), ("videoconvert", BASE), ("v4l2sink", GOOD)],
+        Video::Device { .. } => {
+            &[("appsrc", BASE), ("videoconvert", BASE), ("videoscale", BASE), ("v4l2sink", GOOD)]
+        }
         Video::Pictures => &[("appsrc", BASE), ("videoconvert", BASE), ("appsink", BASE)],
         Video::Window | Video::Element { .. } => &[("appsrc", BASE), ("videoconvert", BASE)],
     };

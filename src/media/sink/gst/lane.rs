@@ -266,7 +266,9 @@ fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
     };
     let (tail, property) = match &plan.target {
         Target::Video(Video::Device { path }) => {
-            ("v4l2sink name=output", Some(("device", path.to_string_lossy().into_owned())))
+            // An output without a scaler takes one size only.
+            let tail = "videoscale ! v4l2sink name=output";
+            (tail, Some(("device", path.to_string_lossy().into_owned())))
         }
         Target::Video(Video::Element { launch }) => (launch.as_str(), None),
         Target::Video(Video::Pictures) => (picture::SINK, None),

@@ -16,7 +16,7 @@ pub enum Video {
     /// A window on the display of this session.
     #[default]
     Window,
-    /// A V4L2 output, such as `/dev/video10` of v4l2loopback.
+    /// A V4L2 output, such as `/dev/video10` of v4l2loopback. Frames are scaled if it does not take their size.
     Device {
         /// The device.
         path: PathBuf,
