@@ -60,6 +60,14 @@ pub(super) fn from_gstreamer(target: &Target, error: &glib::Error, debug: &str) 
                 error.message()
             ),
         ),
+        // All that GStreamer 1.22 reports of an output in use, whose format cannot be changed.
+        Target::Video(Video::Device { path }) if has("not-negotiated") => (
+            ErrorKind::OutputBusy,
+            format!(
+                "{what} accepts no format: it may be in use by another program (`fuser {}` shows which)",
+                path.display()
+            ),
+        ),
         Target::Audio(_) if resource.is_some() => (
             ErrorKind::NoOutput,
             format!("{what} cannot be opened: {} (`symple devices` lists the devices)", error.message()),
@@ -110,6 +118,8 @@ mod tests {
             (device(), error(R::OpenWrite), "Device or resource busy", "output-busy", "another program"),
             (device(), error(R::OpenWrite), "Permission denied", "not-allowed", "group video"),
             (device(), error(R::NotFound), "", "no-output", "v4l2-ctl"),
+            (device(), stream(), "streaming stopped, reason not-negotiated (-4)", "output-busy", "no format"),
+            (device(), stream(), "streaming stopped, reason error (-5)", "media", "/dev/video10"),
             (speaker(), error(R::Busy), "", "output-busy", "/dev/snd"),
             (speaker(), error(R::OpenWrite), "Permission denied", "not-allowed", "group audio"),
             (speaker(), error(R::NotFound), "", "no-output", "symple devices"),
