@@ -133,15 +133,18 @@ impl Track {
 
     /// Returns the payload type of frames in a codec.
     pub(in crate::rtc) fn pt(&self, codec: Codec) -> Option<u8> {
-        let other = || self.format.others.iter().find(|(other, ..)| *other == codec);
-        if codec == self.codec { Some(self.format.pt) } else { other().map(|(_, pt, _)| *pt) }
+        if codec == self.codec { Some(self.format.pt) } else { self.other(codec).map(|(pt, _)| pt) }
     }
 
     /// Returns payload type and SSRC of retransmissions of frames in a codec.
     pub(in crate::rtc) fn rtx(&self, codec: Codec) -> Option<(u8, u32)> {
         let (pt, ssrc) = self.format.rtx?;
-        let other = || self.format.others.iter().find(|(other, ..)| *other == codec);
-        if codec == self.codec { Some((pt, ssrc)) } else { other().and_then(|(.., pt)| Some(((*pt)?, ssrc))) }
+        if codec == self.codec { Some((pt, ssrc)) } else { Some((self.other(codec)?.1?, ssrc)) }
+    }
+
+    /// Returns payload type and that of retransmissions in a codec to which the stream may change.
+    fn other(&self, codec: Codec) -> Option<(u8, Option<u8>)> {
+        self.format.others.iter().find(|(other, ..)| *other == codec).map(|(_, pt, rtx)| (*pt, *rtx))
     }
 
     /// Takes another format for the same stream.
