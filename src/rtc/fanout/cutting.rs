@@ -21,7 +21,6 @@ struct Lane {
 /// A frame as the shards get it.
 pub(super) struct Parcel {
     pub(super) stream: StreamId,
-    pub(super) codec: Codec,
     pub(super) cut: Cut,
     /// Audio that is complete with this frame, for viewers that do not send any themselves.
     pub(super) joined: Vec<Cut>,
@@ -81,6 +80,6 @@ impl Cutting {
             vec![]
         };
         let cut = Cut { codec: frame.codec, key: frame.key, payloads, timestamp, encoding: frame.encoding };
-        Some(Parcel { stream: frame.stream, codec: frame.codec, cut, joined, number: self.count })
+        Some(Parcel { stream: frame.stream, cut, joined, number: self.count })
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Sessions {
     all: ById<SessionId, Member>,
     timers: BTreeSet<(Instant, SessionId)>,
     /// The video streams, and their frames since the last key frame.
-    recent: HashMap<StreamId, (Codec, Recent)>,
+    recent: HashMap<StreamId, Recent>,
     turns: Turns,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
@@ -106,33 +106,24 @@ impl Sessions {
     }
 
     pub(super) fn set_max_bitrate(&mut self, bps: u32) {
-        let all: Vec<SessionId> = self.all.keys().copied().collect();
-        for id in all {
-            self.step(id, |session, _, _| session.set_max_bitrate(bps));
-        }
+        self.step_all(|session, _, _| session.set_max_bitrate(bps));
     }
 
     /// Tells all sessions that there are other candidates.
     pub(super) fn find_candidates(&mut self) {
         let shared = self.shared.clone();
-        let all: Vec<SessionId> = self.all.keys().copied().collect();
-        for id in all {
-            self.step(id, |session, now, sink| {
-                session.find_candidates(&shared.config, now, sink);
-                session.handle_timeout(now, sink);
-            });
-        }
+        self.step_all(|session, now, sink| {
+            session.find_candidates(&shared.config, now, sink);
+            session.handle_timeout(now, sink);
+        });
     }
 
     /// Tells all sessions that addresses are gone.
     pub(super) fn lose_addresses(&mut self, gone: &[IpAddr]) {
-        let all: Vec<SessionId> = self.all.keys().copied().collect();
-        for id in all {
-            self.step(id, |session, now, sink| {
-                session.lose_addresses(gone, now, sink);
-                session.handle_timeout(now, sink);
-            });
-        }
+        self.step_all(|session, now, sink| {
+            session.lose_addresses(gone, now, sink);
+            session.handle_timeout(now, sink);
+        });
     }
 
     /// Takes over a new session.
@@ -237,12 +228,10 @@ impl Sessions {
     }
 
     pub(super) fn handle_frame(&mut self, parcel: &Parcel) {
-        let Parcel { stream, codec, ref cut, ref joined, number } = *parcel;
+        let Parcel { stream, ref cut, ref joined, number } = *parcel;
+        let codec = cut.codec;
         if codec.is_video() {
-            let (known, recent) = self.recent.entry(stream).or_insert_with(|| (codec, Recent::default()));
-            // Another source may have another codec.
-            *known = codec;
-            recent.push(cut, self.now);
+            self.recent.entry(stream).or_default().push(cut, self.now);
         }
         let follows = |member: &Member| member.session.follows(stream, codec);
         let mut viewers: Vec<SessionId> =
@@ -257,7 +246,7 @@ impl Sessions {
             self.step(id, |session, now, sink| {
                 let alone = codec != Codec::Opus || session.is_conversation();
                 for cut in if alone { std::slice::from_ref(cut) } else { joined } {
-                    session.handle_frame(stream, codec, cut, now, sink);
+                    session.handle_frame(stream, cut, now, sink);
                 }
             });
         }
@@ -269,15 +258,14 @@ impl Sessions {
         let Some(session) = self.get(id) else { return };
         let bytes = u64::from(session.estimate()) / 8 * CATCH_UP_MS / 1000;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let known = self.recent.get(&stream);
-        let recent = known.and_then(|(codec, recent)| Some((*codec, recent.frames(bytes, self.now)?)));
-        let Some((codec, frames)) = recent else {
+        let recent = self.recent.get(&stream);
+        let Some(frames) = recent.and_then(|recent| recent.frames(bytes, self.now)) else {
             let reason = KeyFrameReason::Join;
             return self.events.push_back(Event::KeyFrameWanted { session: id, stream, reason });
         };
         self.counts.caught_up += 1;
         for cut in frames {
-            self.step(id, |session, now, sink| session.handle_frame(stream, codec, &cut, now, sink));
+            self.step(id, |session, now, sink| session.handle_frame(stream, &cut, now, sink));
         }
     }
 
@@ -289,6 +277,14 @@ impl Sessions {
             }
             self.directory.name(id, session.names().ours.clone());
             self.step(id, Session::handle_timeout);
+        }
+    }
+
+    /// Lets each session do something.
+    fn step_all(&mut self, mut act: impl FnMut(&mut Session, Instant, &mut Sink<'_>)) {
+        let all: Vec<SessionId> = self.all.keys().copied().collect();
+        for id in all {
+            self.step(id, &mut act);
         }
     }
 

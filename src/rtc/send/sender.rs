@@ -257,11 +257,10 @@ impl Sender {
     pub(in crate::rtc) fn handle_frame(
         &mut self,
         stream: StreamId,
-        codec: Codec,
         cut: &Cut,
         now: Instant,
     ) -> Option<Pushed> {
-        if self.is_silent && !codec.is_video() {
+        if self.is_silent && !cut.codec.is_video() {
             return None;
         }
         if !self.estimator.is_bound_by_path() {
@@ -274,7 +273,7 @@ impl Sender {
             is_over: ahead > MAX_AHEAD,
             is_idle: self.pacer.is_idle(now) && ahead.is_zero(),
         };
-        let track = self.tracks.iter_mut().find(|t| t.follows(stream, codec))?;
+        let track = self.tracks.iter_mut().find(|t| t.follows(stream, cut.codec))?;
         Some(track.push(stream, cut, outlet, now))
     }
 

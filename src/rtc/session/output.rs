@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::state::State;
 use super::{Note, Session, Sink, TICK};
+use crate::media::StreamId;
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::{Codec, StreamId};
 use crate::rtc::crypto::keys;
 use crate::rtc::demux::{self, Class};
 use crate::rtc::send::track::Cut;
@@ -68,12 +68,11 @@ impl Session {
     pub(in crate::rtc) fn handle_frame(
         &mut self,
         stream: StreamId,
-        codec: Codec,
         cut: &Cut,
         now: Instant,
         sink: &mut Sink<'_>,
     ) {
-        let Some(pushed) = self.sender.handle_frame(stream, codec, cut, now) else { return };
+        let Some(pushed) = self.sender.handle_frame(stream, cut, now) else { return };
         sink.notes.extend(pushed.wanted.map(|reason| Note::KeyFrameWanted(stream, reason)));
         if let Some((reason, frames)) = pushed.skipped {
             self.stats.skipped.add(reason, frames);
