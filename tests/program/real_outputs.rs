@@ -90,7 +90,6 @@ impl Recorder {
         pipeline.set_state(gst::State::Playing).expect("it records");
         Recorder { pipeline, records }
     }
-
 }
 
 impl Drop for Recorder {
@@ -192,7 +191,11 @@ fn a_call_is_seen_in_a_window_and_heard_at_a_device_in_sync() {
         }
         assert!(began.elapsed() < DEADLINE, "not in sync: seen {skews:?} µs after it was heard");
     };
-    println!("{} frames in {:?}, seen {skews:?} µs after they were heard", observed.shown.len(), began.elapsed());
+    println!(
+        "{} frames in {:?}, seen {skews:?} µs after they were heard",
+        observed.shown.len(),
+        began.elapsed()
+    );
     assert!(observed.shown.len() > 20 * skews.len(), "the picture moves");
     watch.signal(Signal::INT);
     assert_eq!(watch.end().code(), Some(0));

@@ -143,6 +143,18 @@ fn a_viewer_that_nothing_reaches_from_the_new_address_is_told_of_it() {
 }
 
 #[test]
+fn a_second_link_is_used_at_once_that_comes_after_the_first_one_went() {
+    for without in [300, 2000, 5000] {
+        let mut w = watching();
+        has(&mut w, &[]);
+        w.run(ms(without));
+        has(&mut w, &[WIFI]);
+        let gap = gap(&mut w);
+        assert!(gap < ms(1000), "{gap:?} after {without} ms");
+    }
+}
+
+#[test]
 fn an_address_that_comes_back_is_used_again() {
     let mut w = watching();
     for _ in 0..100 {
