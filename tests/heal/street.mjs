@@ -40,6 +40,8 @@ export class Street {
       run('ip', 'netns', 'add', this.#name(part));
       s.after(() => run('ip', 'netns', 'del', this.#name(part)));
       this.#ip(part, 'link', 'set', 'lo', 'up');
+      // Or each link gets another address two seconds later: Chromium ends what it loads at every change of network.
+      this.#in(part, 'sysctl', '-q', '-w', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0');
     }
     this.#in('router', 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
     for (const [part, cable, address] of CABLES) {
