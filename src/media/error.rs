@@ -28,6 +28,10 @@ pub enum ErrorKind {
     NoVideo,
     /// The video's H.264 profile is not the one negotiated with viewers.
     OtherProfile,
+    /// There is no such microphone.
+    NoMicrophone,
+    /// The microphone is in use by another program.
+    MicrophoneBusy,
     /// The network source is unreachable.
     Unreachable,
     /// The network source has no such path.
@@ -99,6 +103,8 @@ impl MediaError {
             ErrorKind::NotMedia => "not-media",
             ErrorKind::NoVideo => "no-video",
             ErrorKind::OtherProfile => "other-profile",
+            ErrorKind::NoMicrophone => "no-microphone",
+            ErrorKind::MicrophoneBusy => "microphone-busy",
             ErrorKind::Unreachable => "unreachable",
             ErrorKind::NotFound => "not-found",
             ErrorKind::Unauthorized => "unauthorized",

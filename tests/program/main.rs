@@ -11,6 +11,8 @@ mod devices;
 #[cfg(target_os = "linux")]
 mod flood;
 mod http;
+#[cfg(all(feature = "calls", feature = "talk", feature = "camera-gst"))]
+mod microphone;
 mod peers;
 #[cfg(all(feature = "calls", feature = "camera-gst"))]
 mod real_outputs;

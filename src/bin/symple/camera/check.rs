@@ -10,7 +10,7 @@ use symple::camera::{CameraError, Config, Connect, Controllers, Serve, Signallin
 use symple::client::{self, Event};
 use symple::media::Codec;
 use symple::media::error::{ErrorKind, MediaError};
-use symple::media::source::gst::CaptureSettings;
+use symple::media::source::gst::{CaptureSettings, Microphone};
 use symple::media::source::{Command, Location, Source, SourceEvent};
 use symple::net::ServerConfig;
 use symple::net::udp::Udp;
@@ -314,7 +314,14 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
         "bitrate",
         format!("{} kbit/s, from {} to {}", kbit(limits.start), kbit(limits.min), kbit(limits.max)),
     );
-    row("audio", if media.audio { "if the source has it" } else { "none" }.into());
+    row(
+        "audio",
+        match &media.microphone {
+            _ if !media.audio => "none".into(),
+            Microphone::None => "if the source has it".into(),
+            microphone => format!("of the microphone {microphone}"),
+        },
+    );
     out
 }
 

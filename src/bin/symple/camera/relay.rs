@@ -109,6 +109,7 @@ const NOT_HERE: &[&str] = &[
     "size",
     "fps",
     "audio",
+    "microphone",
     "pass_through",
     "set",
     "controls",

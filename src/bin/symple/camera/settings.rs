@@ -129,6 +129,12 @@ const PICTURES: &[Setting<Settings>] = &[
         set(&mut s.media.audio, switch(v))
     }),
     Setting::new(
+        "microphone",
+        "DEVICE",
+        "Send the audio of this microphone instead: default, or one that `symple devices` lists, such as alsa:hw:1,0",
+        |s: &mut S, v| set(&mut s.media.microphone, parsed(v)),
+    ),
+    Setting::new(
         "pass_through",
         "",
         "Send H.264 from the camera without re-encoding. Default: yes",

@@ -62,9 +62,14 @@ impl Timing {
         self.started.is_completed()
     }
 
+    /// The zero of all presentation times.
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
     /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, as [`Instant`] does:
     /// they only differ in their zero.
-    fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
+    pub(super) fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = match self.offset.get() {
             Some(offset) => *offset,
             None => {

@@ -13,6 +13,7 @@ use gstreamer as gst;
 
 use super::csi::Csi;
 use super::findings::Found;
+use super::microphone_settings::Microphone;
 use super::parts::{discard, file_uri, launch, part, sink_pad};
 use super::raw::H264_TAIL;
 use super::settings::CaptureSettings;
@@ -420,7 +421,7 @@ where
     gate::put(&video_in, settings.fps, missing);
     join_fields(pipeline)?;
     fit_as_it_comes(pipeline, settings, found.clone())?;
-    let audio = settings.audio;
+    let audio = settings.audio && settings.microphone == Microphone::None;
     let found_pad = found.clone();
     decoder.connect_pad_added(move |decoder, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));

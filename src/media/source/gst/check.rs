@@ -68,6 +68,9 @@ pub(super) fn gstreamer(settings: &CaptureSettings) -> Result<(), MediaError> {
     };
     let decoded: &[_] = if settings.source == Location::Test { &[] } else { DECODED };
     let sound: &[_] = if settings.audio { &[("opusenc", BASE)] } else { &[] };
+    if settings.audio {
+        settings.microphone.check()?;
+    }
     for (element, package) in [ALWAYS, own, decoded, sound].into_iter().flatten() {
         if !has(element) {
             return Err(MediaError::missing_plugin(element, package));

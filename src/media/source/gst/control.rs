@@ -13,6 +13,7 @@ use super::camera::Camera;
 use super::fault;
 use super::findings::Found;
 use super::inbox::{News, Order};
+use super::microphone;
 use super::plan::Plan;
 use super::rtsp;
 use super::run::Run;
@@ -24,7 +25,7 @@ use crate::media::source::frame_rate_check::FrameRateVerdict;
 use crate::media::source::lifecycle::{self, Input, Lifecycle, Reopening};
 use crate::media::source::v4l2::device::FrameRate;
 use crate::media::source::{Command, Location, SourceEvent};
-use crate::media::{StreamId, VIDEO_H264_SMALL};
+use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264_SMALL};
 
 pub(super) struct Control {
     plan: Plan,
@@ -33,17 +34,18 @@ pub(super) struct Control {
     wanted: BTreeSet<StreamId>,
     run: Option<Run>,
     runs: u64,
+    microphone: Option<microphone::Capture>,
 }
 
 impl Control {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan, microphone: Option<microphone::Capture>) -> Self {
         let life = Lifecycle::new(lifecycle::Config {
             reopening: reopening(&plan.settings),
             // Finding a CSI camera requires opening it, which is too much to do twice a second.
             pluggable: matches!(plan.settings.source, Location::V4l2 { .. } | Location::Rtsp { .. }),
             stalled: fault::stalled(&plan.settings.source),
         });
-        Control { plan, life, wanted: BTreeSet::new(), run: None, runs: 0 }
+        Control { plan, life, wanted: BTreeSet::new(), run: None, runs: 0, microphone }
     }
 
     pub(super) fn run(mut self, inbox: Receiver<Order>) {
@@ -117,7 +119,9 @@ impl Control {
             Command::Bitrate { stream, bps } => {
                 let Some(asked) = self.plan.stream_mut(stream) else { return };
                 asked.bitrate = Some(bps);
-                if let Some(run) = &self.run {
+                if asked.maker == Maker::Microphone {
+                    self.microphone.iter().for_each(|microphone| microphone.set_bitrate(bps));
+                } else if let Some(run) = &self.run {
                     run.set_bitrate(&self.plan, stream);
                 }
             }
@@ -157,6 +161,9 @@ impl Control {
     fn want(&mut self, streams: BTreeSet<StreamId>) {
         let known = |id: &StreamId| self.plan.stream(*id).is_some();
         self.wanted = streams.into_iter().filter(known).collect();
+        if let Some(microphone) = &self.microphone {
+            microphone.want(self.wanted.contains(&AUDIO_OPUS));
+        }
         if self.wanted.is_empty() {
             return self.life(Input::Unwanted);
         }

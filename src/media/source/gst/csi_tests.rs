@@ -38,7 +38,7 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
     let (tell, events): (_, Receiver<(Instant, SourceEvent)>) = channel();
     let on = Arc::new(move |event| _ = tell.send((Instant::now(), event)));
     let id = StreamId(0);
-    let control = Control::new(Plan {
+    let plan = Plan {
         level: 31,
         small,
         settings,
@@ -53,7 +53,8 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
         camera: None,
         csi: Some(csi),
         still: false,
-    });
+    };
+    let control = Control::new(plan, None);
     let thread = thread::spawn(move || control.run(inbox));
     let send = |order| orders.send(order).expect("it runs");
     send(Order::Ask(Command::Want([id].into())));

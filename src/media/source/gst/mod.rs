@@ -28,6 +28,8 @@ mod fault;
 mod findings;
 mod gate;
 mod inbox;
+mod microphone;
+mod microphone_settings;
 mod parts;
 pub mod pattern;
 mod plan;
@@ -58,6 +60,7 @@ use crate::media::{
 use control::Control;
 pub use encoders::{EncoderInfo, Rejected};
 use inbox::Order;
+pub use microphone_settings::Microphone;
 use plan::Plan;
 use raw::RawVideo;
 pub use settings::CaptureSettings;
@@ -142,7 +145,10 @@ impl Pipeline {
         let heat = profile.heat.as_ref();
         let thermometer = heat.and_then(|heat| Thermometer::find(Path::new("/"), heat));
         let streams = streams(
-            found.audio,
+            match settings.microphone {
+                Microphone::None => found.audio.then_some(Maker::Opus),
+                _ => settings.audio.then_some(Maker::Microphone),
+            },
             small.encoder().is_some(),
             profile.two_encodes && raw && check::has("vp8enc"),
             raw && check::has("jpegenc"),
@@ -157,9 +163,19 @@ impl Pipeline {
             Arc::new(move |event| heard.get().into_iter().for_each(|listener| listener(event.clone())));
         announced.set_available(VIDEO_H264_SMALL, !passes, &on);
         let (orders, inbox) = mpsc::channel();
-        let live = settings.source.is_live();
+        let (live, epoch) = (settings.source.is_live(), Instant::now());
         let in_use = Arc::new(Mutex::new(info.name.clone()));
-        let control = Control::new(Plan {
+        let microphone = streams.iter().find(|stream| stream.maker == Maker::Microphone);
+        let microphone = microphone.map(|stream| {
+            microphone::Capture::start(microphone::Job {
+                microphone: settings.microphone.clone(),
+                stream: stream.id,
+                bitrate: plan::AUDIO_BITRATE,
+                epoch,
+                on: on.clone(),
+            })
+        });
+        let plan = Plan {
             settings,
             encoder,
             in_use: in_use.clone(),
@@ -169,12 +185,13 @@ impl Pipeline {
             announced: announced.clone(),
             on,
             orders: orders.clone(),
-            epoch: Instant::now(),
+            epoch,
             counter: Arc::default(),
             camera,
             csi,
             still: false,
-        });
+        };
+        let control = Control::new(plan, microphone.transpose()?);
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
             |error| MediaError::new(ErrorKind::Other, format!("cannot start the pipeline thread: {error}")),
         )?;
@@ -196,13 +213,13 @@ impl Pipeline {
 }
 
 /// The streams that can be produced. Their ids do not depend on what is installed.
-fn streams(audio: bool, small: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
+fn streams(audio: Option<Maker>, small: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
     let all = [
         (VIDEO_H264, Maker::Encoder, true),
         (VIDEO_H264_SMALL, Maker::Small, small),
         (VIDEO_VP8, Maker::Vp8, vp8),
         (StreamId(3), Maker::Jpeg, jpeg),
-        (AUDIO_OPUS, Maker::Opus, audio),
+        (AUDIO_OPUS, audio.unwrap_or(Maker::Opus), audio.is_some()),
     ];
     let can = all.into_iter().filter(|(.., can)| *can);
     can.map(|(id, maker, _)| Stream::new(id, maker)).collect()

@@ -18,7 +18,7 @@ use crate::media::board::{self, Knob, Setting, Unit};
 use crate::media::source::Listener;
 
 /// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
-const AUDIO_BITRATE: u32 = 64_000;
+pub(super) const AUDIO_BITRATE: u32 = 64_000;
 /// The maximum rate of snapshots: motion needs video.
 pub(super) const JPEG_FPS: u32 = 1;
 /// In percent; the element's default, where blocks are hardly visible.
@@ -84,7 +84,7 @@ impl Plan {
     /// In bit/s.
     pub(super) fn bitrate(&self, stream: &Stream) -> u32 {
         let default = match stream.maker {
-            Maker::Opus => AUDIO_BITRATE,
+            Maker::Opus | Maker::Microphone => AUDIO_BITRATE,
             Maker::Small => self.settings.bitrate / small_rendition::BITRATE_PART,
             _ => self.settings.bitrate,
         };
@@ -188,7 +188,7 @@ impl Plan {
             Maker::Encoder | Maker::Small => self.element(stream).map(|element| element.bitrate.clone()),
             Maker::Opus => Some(bits("bitrate")),
             Maker::Vp8 => Some(bits("target-bitrate")),
-            Maker::Jpeg | Maker::PassThrough => None,
+            Maker::Jpeg | Maker::PassThrough | Maker::Microphone => None,
         }
     }
 }

@@ -171,6 +171,8 @@ impl Run {
     fn can_add(&self, plan: &Plan, stream: &Stream) -> bool {
         let possible = match stream.maker {
             Maker::Opus => self.has_audio,
+            // It has a pipeline of its own.
+            Maker::Microphone => false,
             Maker::Small => self.has_video && !self.capture.coded && plan.small.encoder().is_some(),
             _ => self.has_video,
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::microphone_settings::Microphone;
 use crate::media::board::Board;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
@@ -20,8 +21,11 @@ pub struct CaptureSettings {
     pub fps: u32,
     /// Initial video bitrate in bit/s; [`Command::Bitrate`](crate::media::source::Command) changes it later.
     pub bitrate: u32,
-    /// Whether to capture audio, if the source has any.
+    /// Whether to capture audio, if there is any.
     pub audio: bool,
+    /// Where audio comes from, if not from the source. A microphone that fails is tried again, and does not stop the
+    /// video. Default: from the source.
+    pub microphone: Microphone,
     /// The board profile: which encoders to try, in which order and with which settings.
     pub board: Board,
     /// H.264 encoders to try, by GStreamer element name, in this order. If empty, the board profile decides. The small
@@ -50,6 +54,7 @@ impl Default for CaptureSettings {
             fps: 30,
             bitrate: 1_000_000,
             audio: true,
+            microphone: Microphone::None,
             board: Board::Auto,
             encoders: Vec::new(),
             key_interval: Duration::from_secs(10),

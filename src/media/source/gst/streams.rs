@@ -16,7 +16,10 @@ pub(super) enum Maker {
     /// The H.264 encoder of the small rendition.
     Small,
     Vp8,
+    /// The audio of the source.
     Opus,
+    /// A microphone beside it.
+    Microphone,
     Jpeg,
 }
 
@@ -38,7 +41,7 @@ impl Stream {
         match self.maker {
             Maker::PassThrough | Maker::Encoder | Maker::Small => Codec::H264,
             Maker::Vp8 => Codec::Vp8,
-            Maker::Opus => Codec::Opus,
+            Maker::Opus | Maker::Microphone => Codec::Opus,
             Maker::Jpeg => Codec::Jpeg,
         }
     }
