@@ -1,7 +1,7 @@
 //! Records which packets arrived and when, for the sender's bandwidth estimate
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::report;
@@ -26,8 +26,8 @@ const VECTOR: usize = 7;
 #[derive(Debug)]
 pub(in crate::rtc) struct Arrivals {
     zero: Instant,
-    /// By extended transport-wide number: the arrival in ticks since `zero`.
-    came: BTreeMap<u64, i64>,
+    /// Extended transport-wide numbers in order, each with its arrival in ticks since `zero`.
+    came: VecDeque<(u64, i64)>,
     highest: Option<u64>,
     /// The first unreported number.
     next: Option<u64>,
@@ -38,7 +38,7 @@ pub(in crate::rtc) struct Arrivals {
 
 impl Arrivals {
     pub(in crate::rtc) fn new(now: Instant) -> Arrivals {
-        Arrivals { zero: now, came: BTreeMap::new(), highest: None, next: None, number: 0, due: None }
+        Arrivals { zero: now, came: VecDeque::new(), highest: None, next: None, number: 0, due: None }
     }
 
     /// Records the arrival of a packet with this number.
@@ -54,14 +54,18 @@ impl Arrivals {
             return;
         }
         let ticks = now.saturating_duration_since(self.zero).as_micros() as i64 / TICK;
-        self.came.entry(number).or_insert(ticks);
+        if self.came.back().is_none_or(|(last, _)| *last < number) {
+            self.came.push_back((number, ticks));
+        } else if let Err(at) = self.came.binary_search_by_key(&number, |(number, _)| *number) {
+            self.came.insert(at, (number, ticks));
+        }
         let oldest = (highest + 1).saturating_sub(WINDOW);
-        if self.came.first_key_value().is_some_and(|(first, _)| *first < oldest) {
-            self.came = self.came.split_off(&oldest);
+        while self.came.front().is_some_and(|(first, _)| *first < oldest) {
+            self.came.pop_front();
         }
         // Late packets are still reported.
         self.next = Some(self.next.map_or(number, |next| next.min(number)).max(oldest));
-        self.due.get_or_insert(now + EVERY);
+        self.due.get_or_insert_with(|| now + EVERY);
     }
 
     /// Returns when to send feedback.
@@ -71,15 +75,16 @@ impl Arrivals {
 
     /// Appends one packet of the feedback that is due. If there is more, it stays due.
     pub(in crate::rtc) fn write(&mut self, from: u32, about: u32, out: &mut Vec<u8>) {
-        let Some((first, _)) = self.came.first_key_value() else {
+        let Some((first, ticks)) = self.came.front() else {
             self.due = None;
             return;
         };
         let base = self.next.unwrap_or(*first).max(first.saturating_sub(MAX_STATUSES / 2));
-        let reference = self.reference();
+        // Shortly before the first arrival.
+        let reference = ticks / REFERENCE;
         let (mut statuses, mut deltas) = (vec![], vec![]);
-        let (mut time, mut end) = (reference * REFERENCE, base);
-        for (number, ticks) in self.came.range(..base + MAX_STATUSES) {
+        let (mut time, mut count, mut end) = (reference * REFERENCE, 0, base);
+        for (number, ticks) in self.came.iter().take_while(|(number, _)| *number < base + MAX_STATUSES) {
             // After a longer silence a new packet starts with its own reference time.
             let Ok(delta) = i16::try_from(ticks - time) else { break };
             statuses.resize((number - base) as usize, 0);
@@ -93,9 +98,9 @@ impl Arrivals {
                     deltas.extend_from_slice(&delta.to_be_bytes());
                 }
             }
-            (time, end) = (*ticks, number + 1);
+            (time, count, end) = (*ticks, count + 1, number + 1);
         }
-        self.came = self.came.split_off(&end);
+        self.came.drain(..count);
         self.next = Some(end);
         if self.came.is_empty() {
             self.due = None;
@@ -109,11 +114,6 @@ impl Arrivals {
         chunks(&statuses, &mut body);
         body.extend_from_slice(&deltas);
         report::transport(from, about, &body, out);
-    }
-
-    /// Returns the reference time of the next feedback, shortly before its first arrival.
-    fn reference(&self) -> i64 {
-        self.came.first_key_value().map_or(0, |(_, ticks)| ticks / REFERENCE)
     }
 }
 

@@ -63,6 +63,11 @@ impl Missing {
 
     /// Handles a packet: those between it and the previous ones are missing.
     pub(in crate::rtc) fn handle_packet(&mut self, number: u64, now: Instant) {
+        // The next one was neither missing nor sent again.
+        if self.highest.is_some_and(|highest| number == highest + 1) {
+            self.highest = Some(number);
+            return;
+        }
         if let Some(wanted) = self.wanted.remove(&number) {
             let is_repeat = !self.has_repeats && wanted.answered_at.is_some_and(|at| now >= at);
             match is_repeat {
@@ -89,7 +94,9 @@ impl Missing {
 
     /// Gives up on packets before this one.
     pub(in crate::rtc) fn forget_before(&mut self, number: u64) {
-        self.wanted = self.wanted.split_off(&number);
+        if self.wanted.first_key_value().is_some_and(|(first, _)| *first < number) {
+            self.wanted = self.wanted.split_off(&number);
+        }
     }
 
     /// Whether there is a packet to request now.

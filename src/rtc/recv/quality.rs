@@ -40,8 +40,8 @@ impl Quality {
         self.received += 1;
         self.highest = self.highest.max(number);
         if let Some((last, came)) = self.last.replace((time, now)) {
-            let micros = now.saturating_duration_since(came).as_micros();
-            let took = (micros * u128::from(self.rate) / 1_000_000) as u32;
+            let micros = now.saturating_duration_since(came).as_micros() as u64;
+            let took = (micros.saturating_mul(self.rate.into()) / 1_000_000) as u32;
             let off = took.wrapping_sub(time.wrapping_sub(last)).cast_signed().unsigned_abs();
             // A larger jump is not jitter.
             if off < self.rate.saturating_mul(60) {

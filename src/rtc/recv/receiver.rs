@@ -158,7 +158,7 @@ impl Receiver {
                 self.arrivals.handle_packet(number, now);
             }
             if let (Some(at), Some(payload)) = (lane, unpadded(&payload, head.padded)) {
-                self.report.get_or_insert(now + REPORT_EVERY);
+                self.report.get_or_insert_with(|| now + REPORT_EVERY);
                 if self.lanes[at].format.pt == pt {
                     let others = self.lanes.iter_mut().enumerate().filter(|(other, _)| *other != at);
                     others
