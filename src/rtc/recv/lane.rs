@@ -237,7 +237,7 @@ impl Lane {
         if !payload.is_empty() {
             self.clock.handle_packet(since(zero, now));
         }
-        self.insert(index, head, payload, now);
+        self.take(index, head, payload, now);
     }
 
     /// Handles a retransmission: the original number and payload of a packet (RFC 4588, 4).
@@ -247,7 +247,7 @@ impl Lane {
         let index = nearest(source.highest, u16::from_be_bytes(*number));
         if index <= source.highest {
             self.missing.handle_repeat(index);
-            self.insert(index, head, payload, now);
+            self.take(index, head, payload, now);
         }
     }
 
@@ -295,9 +295,14 @@ impl Lane {
         true
     }
 
-    fn insert(&mut self, number: u64, head: &Head, payload: &[u8], now: Instant) {
+    /// Takes the next packet at once; others wait for their turn.
+    fn take(&mut self, number: u64, head: &Head, payload: &[u8], now: Instant) {
         let (time, marker) = (head.time, head.marker);
-        self.order.insert(Packet { number, time, marker, payload: payload.to_vec(), came: now });
+        if self.order.pass(number) {
+            self.unpacker.push(time, marker, payload);
+        } else {
+            self.order.insert(Packet { number, time, marker, payload: payload.to_vec(), came: now });
+        }
     }
 
     /// Appends all complete frames.
@@ -308,16 +313,17 @@ impl Lane {
         now: Instant,
         out: &mut VecDeque<Frame>,
     ) {
-        while let Some(next) = self.order.poll(now) {
-            match next {
-                Next::Packet(packet) => self.unpacker.push(&packet),
-                Next::Lost(count) => {
+        loop {
+            while let Some(unit) = self.unpacker.poll() {
+                out.push_back(self.frame(unit, shared, zero, now));
+            }
+            match self.order.poll(now) {
+                Some(Next::Packet(packet)) => self.unpacker.push(packet.time, packet.marker, &packet.payload),
+                Some(Next::Lost(count)) => {
                     self.counts.lost += count;
                     self.unpacker.lose();
                 }
-            }
-            while let Some(unit) = self.unpacker.poll() {
-                out.push_back(self.frame(unit, shared, zero, now));
+                None => break,
             }
         }
         if let Some(next) = self.order.next() {
@@ -339,7 +345,7 @@ impl Lane {
             duration: unit.duration,
             discontinuity: unit.torn && self.counts.frames > 1,
             encoding: None,
-            data: unit.data.into(),
+            data: unit.data,
         }
     }
 

@@ -8,14 +8,17 @@ mod h264;
 mod vp8;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::order::Packet;
 use crate::media::Codec;
 use crate::rtc::send::opus;
 
 /// The largest video frame: a 4K key frame at the best quality is smaller.
 const MAX_FRAME: usize = 4 << 20;
+/// The size of a buffer that is kept for the next video frame: at 30 frames a second only key frames exceed it below
+/// 15 Mbit/s.
+const KEPT: usize = 64 << 10;
 /// The largest audio packet: three Opus frames of the largest size (RFC 6716, 3.2); more than a datagram.
 const MAX_AUDIO: usize = 4 << 10;
 
@@ -29,12 +32,15 @@ pub(in crate::rtc) struct Unit {
     pub(in crate::rtc) torn: bool,
     /// Zero if unknown.
     pub(in crate::rtc) duration: Duration,
-    pub(in crate::rtc) data: Vec<u8>,
+    pub(in crate::rtc) data: Arc<[u8]>,
 }
 
 /// A frame is malformed or too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
+
+/// Whether a frame is a key frame, and its bytes.
+type Made = (bool, Arc<[u8]>);
 
 #[derive(Debug)]
 enum Format {
@@ -103,9 +109,8 @@ impl Unpacker {
         self.units.pop_front()
     }
 
-    /// Takes the next packet.
-    pub(in crate::rtc) fn push(&mut self, packet: &Packet) {
-        let Packet { time, marker, ref payload, .. } = *packet;
+    /// Takes the timestamp, the marker and the payload of the next packet.
+    pub(in crate::rtc) fn push(&mut self, time: u32, marker: bool, payload: &[u8]) {
         // Packets with padding only have a number, but belong to no frame.
         if payload.is_empty() {
             return;
@@ -161,7 +166,7 @@ impl Unpacker {
         // A packet without complete frames is not Opus.
         let Some(duration) = opus::duration(payload).filter(|_| payload.len() <= MAX_AUDIO) else { return };
         let torn = std::mem::take(&mut self.torn);
-        self.units.push_back(Unit { time, key: true, torn, duration, data: payload.to_vec() });
+        self.units.push_back(Unit { time, key: true, torn, duration, data: payload.into() });
     }
 
     /// Finishes a frame that has all its packets.
@@ -193,13 +198,26 @@ impl Unpacker {
     }
 }
 
+/// Empties the buffer of a frame for the next one.
+fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT);
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Instant;
 
     use super::*;
     use crate::media::{Frame, StreamId};
+    use crate::rtc::recv::order::Packet;
     use crate::rtc::send::cut::Cutter;
+
+    impl Unpacker {
+        fn take(&mut self, packet: &Packet) {
+            self.push(packet.time, packet.marker, &packet.payload);
+        }
+    }
 
     pub(in crate::rtc::recv) fn packet(number: u64, time: u32, marker: bool, payload: &[u8]) -> Packet {
         Packet { number, time, marker, payload: payload.to_vec(), came: Instant::now() }
@@ -278,12 +296,12 @@ pub(super) mod tests {
         for codec in [Codec::H264, Codec::Vp8] {
             let frames = video(codec);
             let mut unpacker = Unpacker::new(codec);
-            cut(codec, &frames).iter().for_each(|packet| unpacker.push(packet));
+            cut(codec, &frames).iter().for_each(|packet| unpacker.take(packet));
             let units = units(&mut unpacker);
             assert_eq!(units.len(), frames.len());
             for (n, (unit, (key, data))) in units.iter().zip(&frames).enumerate() {
                 assert_eq!((unit.time, unit.key, unit.torn), (n as u32 * 3000, *key, false), "{codec:?} {n}");
-                assert!(unit.data == *data, "{codec:?} {n}");
+                assert!(*unit.data == **data, "{codec:?} {n}");
             }
             assert!(!unpacker.needs_key());
         }
@@ -301,7 +319,7 @@ pub(super) mod tests {
                     if n == missing {
                         unpacker.lose();
                     } else {
-                        unpacker.push(packet);
+                        unpacker.take(packet);
                     }
                 }
                 let hit = (packets[missing].time / 3000) as usize;
@@ -325,7 +343,7 @@ pub(super) mod tests {
             if packet.time == 3000 {
                 unpacker.lose();
             } else {
-                unpacker.push(&packet);
+                unpacker.take(&packet);
             }
         }
         let torn: Vec<bool> = units(&mut unpacker).iter().map(|unit| unit.torn).collect();
@@ -338,7 +356,7 @@ pub(super) mod tests {
         let mut unpacker = Unpacker::new(Codec::H264);
         for mut packet in cut(Codec::H264, &frames) {
             packet.marker = false;
-            unpacker.push(&packet);
+            unpacker.take(&packet);
         }
         let out = units(&mut unpacker);
         // Only its leading parameter sets show that the first frame is complete.
@@ -348,14 +366,14 @@ pub(super) mod tests {
     #[test]
     fn no_frame_grows_without_bound() {
         let mut unpacker = Unpacker::new(Codec::Vp8);
-        unpacker.push(&packet(0, 7, false, &[&[0x10][..], &vp8(true, 1000, 1)].concat()));
+        unpacker.take(&packet(0, 7, false, &[&[0x10][..], &vp8(true, 1000, 1)].concat()));
         let more = [&[0x00][..], &[1; 1100]].concat();
         for n in 1..2 * MAX_FRAME / 1100 {
-            unpacker.push(&packet(n as u64, 7, false, &more));
+            unpacker.take(&packet(n as u64, 7, false, &more));
         }
         let Format::Vp8(assembler) = &unpacker.format else { panic!("VP8") };
         assert!(assembler.capacity() <= 2 * MAX_FRAME, "{}", assembler.capacity());
-        unpacker.push(&packet(1 << 20, 7, true, &more));
+        unpacker.take(&packet(1 << 20, 7, true, &more));
         assert_eq!(units(&mut unpacker), []);
         assert!(unpacker.needs_key());
         assert_eq!(unpacker.dropped(), 1);
@@ -365,11 +383,11 @@ pub(super) mod tests {
     fn each_audio_packet_is_a_frame() {
         let mut unpacker = Unpacker::new(Codec::Opus);
         let toc = 31 << 3;
-        unpacker.push(&packet(0, 960, true, &[toc, 1, 2]));
-        unpacker.push(&packet(1, 1920, false, &[]));
+        unpacker.take(&packet(0, 960, true, &[toc, 1, 2]));
+        unpacker.take(&packet(1, 1920, false, &[]));
         unpacker.lose();
-        unpacker.push(&packet(3, 2880, false, &[toc | 3, 0x83, 1, 1, 9, 9, 9]));
-        unpacker.push(&packet(4, 5760, false, &[toc | 3]));
+        unpacker.take(&packet(3, 2880, false, &[toc | 3, 0x83, 1, 1, 9, 9, 9]));
+        unpacker.take(&packet(4, 5760, false, &[toc | 3]));
         let expected = [(960, false, 20, 3), (2880, true, 60, 7)];
         let out: Vec<_> = units(&mut unpacker)
             .into_iter()

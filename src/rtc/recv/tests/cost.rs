@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use super::raw::format;
+use super::unsafe_heap::allocations;
 use super::{RTX, TRANSPORT};
 use crate::media::{Codec, Frame, StreamId, VIDEO_H264};
 use crate::rtc::crypto::keys::{Keys, Profile};
@@ -24,7 +25,7 @@ fn cpu() -> Option<u64> {
 }
 
 /// Frames of 2 Mbit/s at 30 frames a second, sealed: all packets of each.
-fn packets(keys: &Keys) -> Vec<Vec<Vec<u8>>> {
+fn packets(keys: &Keys, frames: u64) -> Vec<Vec<Vec<u8>>> {
     let (mut sealer, mut cutter, mut index) = (Sealer::new(keys), Cutter::default(), 1);
     let now = Instant::now();
     let sealed = |n: u64| {
@@ -61,7 +62,21 @@ fn packets(keys: &Keys) -> Vec<Vec<Vec<u8>>> {
         }
         all
     };
-    (0..FRAMES).map(sealed).collect()
+    (0..frames).map(sealed).collect()
+}
+
+/// So many frames of a sender by this name, and the receiver's keys. Names are keys.
+fn sealed(name: &str, frames: u64) -> (Vec<Vec<Vec<u8>>>, Keys) {
+    let profile = Profile::Aes128Gcm;
+    let material: Vec<u8> = name.bytes().cycle().take(profile.material_len()).collect();
+    (packets(&Keys::new(profile, material.clone(), true), frames), Keys::new(profile, material, false))
+}
+
+fn receiver(keys: &Keys, now: Instant) -> Receiver {
+    let mut receiver = Receiver::new(1, "name", now);
+    receiver.connect(keys);
+    receiver.set_lanes(&[format(VIDEO_H264, Codec::H264, 96, Some(RTX))]);
+    receiver
 }
 
 /// The CPU time of something, in ns.
@@ -116,10 +131,7 @@ fn floor(frames: &[Vec<Vec<u8>>], keys: &Keys) -> u64 {
 #[inline(never)]
 fn whole(frames: &[Vec<Vec<u8>>], keys: &Keys) -> u64 {
     let mut now = Instant::now();
-    let mut receiver = Receiver::new(1, "name", now);
-    receiver.connect(keys);
-    receiver.set_lanes(&[format(VIDEO_H264, Codec::H264, 96, Some(RTX))]);
-    let mut received = 0;
+    let (mut receiver, mut received) = (receiver(keys, now), 0);
     let spent = spent(&mut || {
         for frame in frames {
             now += FRAME_EVERY;
@@ -144,10 +156,7 @@ fn whole(frames: &[Vec<Vec<u8>>], keys: &Keys) -> u64 {
 fn cost_of_a_received_packet() {
     let Some(_) = cpu() else { return println!("SKIPPED: no CPU time of threads here") };
     let rounds = std::env::var("COST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
-    let profile = Profile::Aes128Gcm;
-    let material: Vec<u8> = b"cost".iter().copied().cycle().take(profile.material_len()).collect();
-    let frames = packets(&Keys::new(profile, material.clone(), true));
-    let keys = Keys::new(profile, material, false);
+    let (frames, keys) = sealed("cost", FRAMES);
     let kernel = handed_over(&frames.concat(), rounds);
     // They take turns. The kernel counts CPU time by its tick, so single rounds say little.
     let spent = (0..rounds).map(|_| [floor(&frames, &keys), whole(&frames, &keys)]);
@@ -161,4 +170,24 @@ fn cost_of_a_received_packet() {
         whole as f64 / floor as f64,
         (kernel + whole) as f64 / (kernel + floor) as f64
     );
+}
+
+/// Its packets are not copied one by one, nor kept, unless they wait for another.
+#[test]
+fn a_frame_that_arrives_in_order_is_allocated_once() {
+    let (frames, keys) = sealed("allocated", 650);
+    let mut now = Instant::now();
+    let mut receiver = receiver(&keys, now);
+    for (n, packets) in frames.iter().enumerate() {
+        now += FRAME_EVERY;
+        let (times, frame) = allocations(|| {
+            packets.iter().for_each(|packet| assert!(receiver.handle_rtp(packet, now)));
+            receiver.poll_frame().expect("it is complete")
+        });
+        // The first key frames have the buffers grow.
+        assert!(times == 1 || n <= 300, "frame {n}: {} packets, {times} allocations", packets.len());
+        assert_eq!(frame.key, n % 300 == 0);
+        receiver.handle_timeout(now);
+        while receiver.poll_report(now).is_some() {}
+    }
 }

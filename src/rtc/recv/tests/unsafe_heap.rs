@@ -7,6 +7,8 @@ use std::cell::Cell;
 thread_local! {
     /// Bytes that this thread has allocated and not freed, and their maximum since the last query.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+    /// How often this thread has allocated, also to grow or to shrink.
+    static TIMES: Cell<u64> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -22,15 +24,21 @@ fn count(bytes: isize) {
     });
 }
 
+fn count_time() {
+    _ = TIMES.try_with(|times| times.set(times.get() + 1));
+}
+
 // SAFETY: forwards everything to the system allocator with the same layouts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_time();
         count(layout.size().cast_signed());
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count_time();
         count(layout.size().cast_signed());
         // SAFETY: as the caller promises.
         unsafe { System.alloc_zeroed(layout) }
@@ -43,6 +51,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_time();
         count(size.cast_signed() - layout.size().cast_signed());
         // SAFETY: as the caller promises.
         unsafe { System.realloc(at, layout, size) }
@@ -52,6 +61,13 @@ unsafe impl GlobalAlloc for Counting {
 /// Returns the bytes that this thread has allocated and not freed. Other threads may free what it allocated.
 pub(in crate::rtc) fn held() -> isize {
     HELD.get().0
+}
+
+/// Returns how often this thread allocates while it runs `act`, and the result.
+pub(in crate::rtc) fn allocations<T>(act: impl FnOnce() -> T) -> (u64, T) {
+    let before = TIMES.get();
+    let result = act();
+    (TIMES.get() - before, result)
 }
 
 /// Returns the peak of this thread's additional allocations while it runs `act`, in bytes, and the result.
@@ -70,4 +86,12 @@ fn what_is_freed_counts_no_more_and_the_peak_does() {
     });
     assert!((300_000..301_000).contains(&most) && kept.len() == 100_000, "{most}");
     assert!(peak(|| drop(kept)).0 < 1000);
+}
+
+#[test]
+fn each_allocation_counts() {
+    let (times, mut kept) = allocations(|| (vec![1_u8; 10], vec![0_u8; 10], Vec::<u8>::new()));
+    assert_eq!(times, 2);
+    assert_eq!(allocations(|| kept.0.reserve(100)).0, 1);
+    assert_eq!(allocations(|| drop(kept)).0, 0);
 }

@@ -3,7 +3,7 @@
 //!
 //! Streams without IDR pictures (periodic intra refresh) are not supported: they have no frame to start with.
 
-use super::Broken;
+use super::{Broken, Made, empty};
 
 const SLICES: std::ops::RangeInclusive<u8> = 1..=5;
 const IDR: u8 = 5;
@@ -35,8 +35,8 @@ pub(super) struct Assembler {
 impl Assembler {
     /// Discards the access unit.
     pub(super) fn clear(&mut self) {
-        self.data = vec![];
-        self.parameter_sets = vec![];
+        empty(&mut self.data);
+        self.parameter_sets.clear();
         self.parameter_bytes = 0;
         (self.fragmented, self.has_slice, self.has_idr, self.has_sps) = (false, false, false, false);
     }
@@ -68,33 +68,35 @@ impl Assembler {
 
     /// Finishes an access unit with all its packets. Returns whether it is a key frame, and its bytes; `None` if it has
     /// only parameter sets.
-    pub(super) fn finish(&mut self) -> Result<Option<(bool, Vec<u8>)>, Broken> {
+    pub(super) fn finish(&mut self) -> Result<Option<Made>, Broken> {
         if self.has_sps {
             self.parameters.clear();
         }
-        for (begin, end) in std::mem::take(&mut self.parameter_sets) {
+        for (begin, end) in self.parameter_sets.drain(..) {
             if self.parameters.len() + end - begin <= MAX_PARAMETERS {
                 self.parameters.extend_from_slice(&self.data[begin..end]);
             }
         }
-        let mut data = std::mem::take(&mut self.data);
-        let (key, whole) = (self.has_idr, !self.fragmented);
-        let (has_slice, has_sps) = (self.has_slice, self.has_sps);
+        let made = self.made();
         self.clear();
-        if !whole {
+        made
+    }
+
+    fn made(&mut self) -> Result<Option<Made>, Broken> {
+        if self.fragmented {
             return Err(Broken);
         }
-        if !has_slice {
+        if !self.has_slice {
             return Ok(None);
         }
-        if key && !has_sps {
+        if self.has_idr && !self.has_sps {
             // No decoder could decode it.
             if self.parameters.is_empty() {
                 return Err(Broken);
             }
-            data.splice(..0, self.parameters.iter().copied());
+            self.data.splice(..0, self.parameters.iter().copied());
         }
-        Ok(Some((key, data)))
+        Ok(Some((self.has_idr, self.data.as_slice().into())))
     }
 
     fn unit(&mut self, nal: &[u8]) {
@@ -160,7 +162,7 @@ mod tests {
                 return Err(broken);
             }
         }
-        assembler.finish()
+        Ok(assembler.finish()?.map(|(key, data)| (key, data.to_vec())))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Assembles VP8 frames from payloads with a descriptor (RFC 7741, 4.2).
 
-use super::Broken;
+use super::{Broken, Made, empty};
 
 /// The header of a key frame: tag, start code and size (RFC 6386, 9.1).
 const KEY_HEAD: usize = 10;
@@ -15,7 +15,7 @@ pub(super) struct Assembler {
 impl Assembler {
     /// Discards the frame.
     pub(super) fn clear(&mut self) {
-        self.data = vec![];
+        empty(&mut self.data);
     }
 
     #[cfg(test)]
@@ -35,14 +35,19 @@ impl Assembler {
     }
 
     /// Finishes a frame with all its packets. Returns whether it is a key frame, and its bytes.
-    pub(super) fn finish(&mut self) -> Result<Option<(bool, Vec<u8>)>, Broken> {
-        let data = std::mem::take(&mut self.data);
-        let key = data.first().ok_or(Broken)? & 1 == 0;
-        if key && (data.len() < KEY_HEAD || data[3..6] != START_CODE) {
-            return Err(Broken);
-        }
-        Ok(Some((key, data)))
+    pub(super) fn finish(&mut self) -> Result<Option<Made>, Broken> {
+        let made = made(&self.data);
+        self.clear();
+        made
     }
+}
+
+fn made(data: &[u8]) -> Result<Option<Made>, Broken> {
+    let key = data.first().ok_or(Broken)? & 1 == 0;
+    if key && (data.len() < KEY_HEAD || data[3..6] != START_CODE) {
+        return Err(Broken);
+    }
+    Ok(Some((key, data.into())))
 }
 
 /// Returns whether a payload starts a frame's first partition, and the data after its descriptor.
@@ -97,10 +102,10 @@ mod tests {
         assert_eq!(assembler.push(&[0x10, 1]), Err(Broken), "it begins twice");
         assert_eq!(assembler.push(&[0x00]), Err(Broken), "nothing");
         assert_eq!(assembler.push(&[0x01, 9]), Ok(11));
-        assert_eq!(assembler.finish(), Ok(Some((true, [&key[..], &[9]].concat()))));
+        assert_eq!(assembler.finish(), Ok(Some((true, [&key[..], &[9]].concat().into()))));
         assert_eq!(assembler.finish(), Err(Broken));
         assert_eq!(assembler.push(&[0x10, 0x11]), Ok(1));
-        assert_eq!(assembler.finish(), Ok(Some((false, vec![0x11]))));
+        assert_eq!(assembler.finish(), Ok(Some((false, [0x11].into()))));
         for wrong in [&key[..9], &[0x10, 0, 0, 0x9d, 0x01, 0x2b, 0x40, 1, 0xb4, 0]] {
             assert_eq!(assembler.push(&[&[0x10][..], wrong].concat()), Ok(wrong.len()));
             assert_eq!(assembler.finish(), Err(Broken));
