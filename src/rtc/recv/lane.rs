@@ -301,7 +301,8 @@ impl Lane {
         if self.order.pass(number) {
             self.unpacker.push(time, marker, payload);
         } else {
-            self.order.insert(Packet { number, time, marker, payload: payload.to_vec(), came: now });
+            let key = self.unpacker.begins_key(payload);
+            self.order.insert(Packet { number, time, marker, key, payload: payload.to_vec(), came: now });
         }
     }
 

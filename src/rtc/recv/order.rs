@@ -1,12 +1,15 @@
 //! Restores the order of one stream's packets, and gives up on those that don't arrive.
 //!
-//! Packets behind a gap wait for a limited time and up to a limit of bytes; then the gap is skipped.
+//! Packets behind a gap wait for a limited time and up to a limit of bytes; then the gap is skipped. A whole key frame waits
+//! less: it needs nothing before it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The memory of a packet in addition to its payload, including its map entry.
 const OVERHEAD: usize = 128;
+/// How long a whole key frame waits for what precedes it: a round trip, in which a retransmission would have come.
+const KEY_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A packet of a stream.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub(in crate::rtc) struct Packet {
     /// Its RTP timestamp.
     pub(in crate::rtc) time: u32,
     pub(in crate::rtc) marker: bool,
+    /// It begins a key frame.
+    pub(in crate::rtc) key: bool,
     pub(in crate::rtc) payload: Vec<u8>,
     /// When it arrived.
     pub(in crate::rtc) came: Instant,
@@ -37,12 +42,22 @@ pub(in crate::rtc) struct Order {
     /// The number of the next packet, after the first one.
     next: Option<u64>,
     bytes: usize,
+    key: Option<KeyFrame>,
+}
+
+/// The latest key frame that waits.
+#[derive(Debug)]
+struct KeyFrame {
+    first: u64,
+    /// Its packets before this one have arrived.
+    next: u64,
+    whole: bool,
 }
 
 impl Order {
     /// Packets wait for an earlier one for at most `patience`, and up to `max_bytes` of them.
     pub(in crate::rtc) fn new(patience: Duration, max_bytes: usize) -> Order {
-        Order { patience, max_bytes, waiting: BTreeMap::new(), next: None, bytes: 0 }
+        Order { patience, max_bytes, waiting: BTreeMap::new(), next: None, bytes: 0, key: None }
     }
 
     /// Returns the number of the next packet, after the first one.
@@ -65,6 +80,9 @@ impl Order {
             return false;
         }
         self.bytes += size(&packet);
+        if packet.key && self.key.as_ref().is_none_or(|key| key.first < packet.number) {
+            self.key = Some(KeyFrame { first: packet.number, next: packet.number, whole: false });
+        }
         self.waiting.insert(packet.number, packet);
         true
     }
@@ -77,20 +95,45 @@ impl Order {
             let packet = first.remove();
             self.bytes -= size(&packet);
             self.next = Some(next + 1);
+            self.key.take_if(|key| key.first <= next);
             return Some(Next::Packet(packet));
         }
-        let late = now.saturating_duration_since(first.get().came) >= self.patience;
-        if !late && self.bytes <= self.max_bytes {
+        let (first, waited) = (*first.key(), now.saturating_duration_since(first.get().came));
+        if let Some(key) = self.whole_key().filter(|_| waited >= KEY_PATIENCE.min(self.patience)) {
+            return Some(Next::Lost(self.skip_to(key, next)));
+        }
+        if waited < self.patience && self.bytes <= self.max_bytes {
             return None;
         }
-        let lost = first.key() - next;
-        self.next = Some(next + lost);
-        Some(Next::Lost(lost))
+        self.next = Some(first);
+        Some(Next::Lost(first - next))
+    }
+
+    /// The first packet of the key frame, if it is whole.
+    fn whole_key(&mut self) -> Option<u64> {
+        let key = self.key.as_mut()?;
+        while !key.whole
+            && let Some(packet) = self.waiting.get(&key.next)
+        {
+            (key.next, key.whole) = (key.next + 1, packet.marker);
+        }
+        key.whole.then_some(key.first)
+    }
+
+    /// Drops the packets before `key`, which refer to missing ones. Returns how many from `next` on did not arrive.
+    fn skip_to(&mut self, key: u64, next: u64) -> u64 {
+        let kept = self.waiting.split_off(&key);
+        let dropped = std::mem::replace(&mut self.waiting, kept);
+        self.bytes -= dropped.values().map(size).sum::<usize>();
+        self.next = Some(key);
+        key - next - dropped.len() as u64
     }
 
     /// Returns when the wait for a missing packet ends.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
-        self.waiting.first_key_value().map(|(_, packet)| packet.came + self.patience)
+        let whole = self.key.as_ref().is_some_and(|key| key.whole);
+        let patience = if whole { KEY_PATIENCE.min(self.patience) } else { self.patience };
+        self.waiting.first_key_value().map(|(_, packet)| packet.came + patience)
     }
 }
 
@@ -107,7 +150,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(100);
 
     fn packet(number: u64, len: usize, came: Instant) -> Packet {
-        Packet { number, time: 0, marker: false, payload: vec![0; len], came }
+        Packet { number, time: 0, marker: false, key: false, payload: vec![0; len], came }
     }
 
     /// Returns the numbers of packets; the counts of lost ones are negative.
@@ -148,6 +191,29 @@ mod tests {
         assert_eq!(drain(&mut order, at(110)), [-1, 3]);
         assert_eq!(order.deadline(), Some(at(150)), "each gap has its own time");
         assert_eq!(drain(&mut order, at(150)), [-2, 6]);
+    }
+
+    #[test]
+    fn a_whole_key_frame_waits_less_for_what_precedes_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut order = Order::new(5 * KEY_PATIENCE, 1 << 20);
+        // 2, 4 and 7 are lost; 5 to 8 are a key frame.
+        for (number, ms) in [(1, 0), (3, 10), (5, 20), (6, 30), (8, 40), (9, 50)] {
+            let packet = packet(number, 10, at(ms));
+            order.insert(Packet { key: number == 5, marker: number == 8, ..packet });
+        }
+        assert_eq!(drain(&mut order, at(50)), [1]);
+        assert!(drain(&mut order, at(999)).is_empty(), "it is not whole");
+        order.insert(packet(7, 10, at(999)));
+        assert_eq!(drain(&mut order, at(999)), [-2, 5, 6, 7, 8, 9]);
+        assert_eq!((order.bytes, order.deadline()), (0, None));
+        // One before which nothing waits long.
+        order.insert(packet(11, 10, at(1100)));
+        order.insert(Packet { key: true, marker: true, ..packet(13, 10, at(1200)) });
+        assert!(drain(&mut order, at(1299)).is_empty());
+        assert_eq!(order.deadline(), Some(at(1300)));
+        assert_eq!(drain(&mut order, at(1300)), [-2, 13]);
     }
 
     #[test]

@@ -109,6 +109,15 @@ impl Unpacker {
         self.units.pop_front()
     }
 
+    /// Whether a payload is the first of a key frame; of H.264, one with parameter sets.
+    pub(in crate::rtc) fn begins_key(&self, payload: &[u8]) -> bool {
+        match self.format {
+            Format::H264(_) => h264::begins_key(payload),
+            Format::Vp8(_) => vp8::begins_key(payload),
+            Format::Opus => false,
+        }
+    }
+
     /// Takes the timestamp, the marker and the payload of the next packet.
     pub(in crate::rtc) fn push(&mut self, time: u32, marker: bool, payload: &[u8]) {
         // Packets with padding only have a number, but belong to no frame.
@@ -220,7 +229,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::rtc::recv) fn packet(number: u64, time: u32, marker: bool, payload: &[u8]) -> Packet {
-        Packet { number, time, marker, payload: payload.to_vec(), came: Instant::now() }
+        Packet { number, time, marker, key: false, payload: payload.to_vec(), came: Instant::now() }
     }
 
     fn frame(codec: Codec, key: bool, data: &[u8]) -> Frame {

@@ -49,11 +49,7 @@ impl Assembler {
         if self.fragmented && kind != FRAGMENT {
             return Err(Broken);
         }
-        let first = match kind {
-            AGGREGATE => rest.get(2).map(|head| head & 0x1f),
-            other => Some(other),
-        };
-        if unsure && !matches!(first, Some(SPS | DELIMITER)) {
+        if unsure && !matches!(first_kind(payload), Some(SPS | DELIMITER)) {
             return Err(Broken);
         }
         match kind {
@@ -148,6 +144,19 @@ impl Assembler {
         self.fragmented = !ends;
         Ok(())
     }
+}
+
+/// The type of the first NAL unit of a payload.
+fn first_kind(payload: &[u8]) -> Option<u8> {
+    match payload.first()? & 0x1f {
+        AGGREGATE => payload.get(3).map(|head| head & 0x1f),
+        other => Some(other),
+    }
+}
+
+/// Whether a payload is the first of a key frame with parameter sets.
+pub(super) fn begins_key(payload: &[u8]) -> bool {
+    first_kind(payload) == Some(SPS)
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ fn made(data: &[u8]) -> Result<Option<Made>, Broken> {
     Ok(Some((key, data.into())))
 }
 
+/// Whether a payload is the first of a key frame.
+pub(super) fn begins_key(payload: &[u8]) -> bool {
+    described(payload).is_some_and(|(starts, piece)| starts && piece.first().is_some_and(|tag| tag & 1 == 0))
+}
+
 /// Returns whether a payload starts a frame's first partition, and the data after its descriptor.
 fn described(payload: &[u8]) -> Option<(bool, &[u8])> {
     let (first, mut rest) = payload.split_first()?;
