@@ -270,8 +270,10 @@ impl Demand {
             Input::Estimate { sink, bps } => {
                 // An estimate without traffic tells nothing about the network.
                 let (flows, guess) = (self.flows, self.config.bitrate.start);
-                if let Some(viewer) = self.viewer_mut(sink).filter(|_| flows) {
-                    viewer.link.handle_estimate(bps, guess, now);
+                match self.viewer_mut(sink) {
+                    Some(viewer) if flows => viewer.link.handle_estimate(bps, guess, now),
+                    Some(viewer) => viewer.link.handle_early(bps),
+                    None => {}
                 }
             }
             Input::Link { sink, sent, loss, round_trip } => {
@@ -297,7 +299,12 @@ impl Demand {
                     }
                 }
             }
-            Input::Flows(flows) => self.flows = flows,
+            Input::Flows(flows) => {
+                self.flows = flows;
+                let guess = self.config.bitrate.start;
+                let viewers = self.sinks.values_mut().filter_map(|taker| taker.viewer.as_mut());
+                viewers.filter(|_| flows).for_each(|viewer| viewer.link.handle_flow(guess, now));
+            }
             Input::Adjustable { stream, bitrate, quality } => {
                 let known = self.streams.get_mut(&stream).and_then(|stream| stream.encoder.as_mut());
                 if let Some(encoder) = known {

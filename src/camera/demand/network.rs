@@ -37,6 +37,8 @@ pub(super) const AUDIO: u32 = 75_000;
 pub(super) struct Network {
     /// When the first estimate came, and what was guessed before, in bit/s.
     first: Option<(Instant, u32)>,
+    /// An estimate from before anything was sent. None may follow that differs.
+    early: Option<u32>,
     /// The latest estimate.
     estimate: u32,
     /// What it carries, as far as there is evidence.
@@ -59,6 +61,18 @@ impl Network {
             self.carries = bps;
         }
         self.judge();
+    }
+
+    /// Takes an estimate by probes alone.
+    pub(super) fn handle_early(&mut self, bps: u32) {
+        self.early = self.first.is_none().then_some(bps);
+    }
+
+    /// Something is sent from now on.
+    pub(super) fn handle_flow(&mut self, guess: u32, now: Instant) {
+        if let Some(bps) = self.early.take() {
+            self.handle_estimate(bps, guess, now);
+        }
     }
 
     /// Whether audio is sent too.

@@ -269,6 +269,19 @@ fn nothing_is_adapted_while_nothing_flows() {
 }
 
 #[test]
+fn an_estimate_from_before_the_first_frame_counts_from_then_on() {
+    let mut w = World::new();
+    w.wants(ALICE, &[VIDEO]);
+    w.pass(SECOND, &[(ALICE, 5_000_000)]);
+    w.flows();
+    // It changes no more, so there is no other.
+    w.pass(6 * SECOND, &[]);
+    w.wants(BOB, &[VIDEO]);
+    w.pass(2 * SECOND, &[(BOB, 300_000)]);
+    assert_eq!(w.demand.bitrate(VIDEO), Some(4_000_000));
+}
+
+#[test]
 fn the_next_viewers_network_is_another_one() {
     let mut w = World::new();
     w.wants(ALICE, &[VIDEO]);
