@@ -1,7 +1,7 @@
 //! One viewer: what its network carries, what it asks for, and which tier follows from both.
 //!
-//! Down at once, up after a while: a better tier must have been possible for half a second, and for twice as long after
-//! each time that it had to be taken back ([`Patience`]).
+//! Down at once, but to less than a rendition only after a second ([`STARVED`]). Up after a while: a better tier must have
+//! been possible for half a second, and for twice as long after each time that it had to be taken back ([`Patience`]).
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use crate::media::adapt::rate::BitrateLimits;
 /// How long something better must have been possible. Probes take up to four seconds to find a network that is back, and
 /// the viewer should see full video again within five.
 const UP_HOLD: Duration = Duration::from_millis(500);
+/// How long a network must have carried no rendition. While a queue drains, the estimate is low for less than this, and a
+/// key frame of the main rendition would fill the queue again.
+const STARVED: Duration = Duration::from_secs(1);
 /// This percentage of a bitrate with headroom is enough for a better tier: estimates vary by a few percent, and at the
 /// maximum only downwards.
 const ENTERS: u64 = 105;
@@ -77,6 +80,8 @@ pub(super) struct Viewer {
     /// The share it was last given.
     pub served: Option<(Share, ShareReason)>,
     tier: Option<Tier>,
+    /// Since when its network has carried no rendition.
+    starved: Option<Instant>,
     /// Since when something better has been possible, and the least of that time.
     room: Option<(Instant, Tier)>,
     patience: Patience,
@@ -92,6 +97,7 @@ impl Viewer {
             requests: Requests::default(),
             served: None,
             tier: None,
+            starved: None,
             room: None,
             patience: Patience::new(UP_HOLD),
         }
@@ -129,6 +135,7 @@ impl Viewer {
         let best = |bps: Option<u32>, main| offer.best(bps.unwrap_or(u32::MAX), main);
         let has = self.tier == Some(Tier::Main);
         let stays = best(carries, if has { offer.kept } else { offer.main });
+        let stays = self.endure(stays, offer, now);
         let usable = self.link.usable(limits, u32::MAX, now).map(|bps| u64::from(bps) * ENTERS / 100);
         let enters = best(usable.map(|bps| u32::try_from(bps).unwrap_or(u32::MAX)), offer.main);
         let tier = self.tier.unwrap_or(enters);
@@ -147,6 +154,17 @@ impl Viewer {
             (self.tier, self.room) = (Some(least), None);
             self.patience.handle_rise(now);
         }
+    }
+
+    /// The lowest rendition for a while, if its network carries none.
+    fn endure(&mut self, stays: Tier, offer: &Offer, now: Instant) -> Tier {
+        let lowest = offer.smalls.iter().position(Option::is_some).map(|number| Tier::Small(number as u8));
+        let Some(lowest) = lowest.filter(|lowest| stays < *lowest && self.tier >= Some(*lowest)) else {
+            self.starved = None;
+            return stays;
+        };
+        let since = *self.starved.get_or_insert(now);
+        if now < since + STARVED { lowest } else { stays }
     }
 
     /// The best tier that its network carries, reduced by what it asks for and by its requests for key frames; `small` is
@@ -172,7 +190,9 @@ impl Viewer {
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let up = self.room.map(|(since, _)| since + self.patience.wait(since));
         let wished = self.wished.and(self.requests.next()).filter(|at| *at > now);
+        let down = self.starved.map(|since| since + STARVED).filter(|at| *at > now);
         up.into_iter()
+            .chain(down)
             .chain(wished)
             .chain(self.link.poll_timeout(now))
             .chain(self.requests.poll_timeout(now))

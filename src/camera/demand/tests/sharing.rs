@@ -61,6 +61,10 @@ fn a_slow_viewer_gets_the_small_rendition_at_its_bitrate() {
     w.wants(CAROL, &[VIDEO]);
     w.pass(2 * SECOND, &[(ALICE, 5_000_000), (BOB, 300_000), (CAROL, 60_000)]);
     assert_eq!(w.demand.bitrate(SMALL), Some(51_000));
+    w.taken("");
+    // Such an estimate may pass, and a key frame of the main rendition would cost as much as seconds of the small one.
+    w.pass(SECOND, &[(ALICE, 5_000_000), (BOB, 300_000), (CAROL, 30_000)]);
+    assert_eq!(w.taken("serve 3"), Vec::<String>::new());
     w.pass(2 * SECOND, &[(ALICE, 5_000_000), (BOB, 300_000), (CAROL, 30_000)]);
     assert_eq!(w.taken("serve 3").last().map(String::as_str), Some("serve 3 key frames 14: network"));
     assert_eq!(w.demand.bitrate(SMALL), Some(225_000));
