@@ -138,7 +138,7 @@ pub(super) enum Output {
     /// A command for the source.
     Command(Command),
     /// What a viewer gets from now on, or another reason for it. Until a key frame of another stream comes, the viewer
-    /// continues with the one it has.
+    /// continues with the one it has, as far as its network carries that.
     Serve { sink: Sink, share: Share, why: ShareReason },
     /// An event.
     Event(Event),

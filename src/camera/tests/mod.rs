@@ -8,11 +8,14 @@ mod controls;
 mod publish;
 mod shares;
 mod sinks;
+#[cfg(feature = "recv")]
+mod slow_viewer;
 mod source;
 #[cfg(feature = "talk")]
 mod talk;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -48,6 +51,8 @@ pub(super) struct World {
     /// Who was told of its share, and which.
     pub shares: Vec<(String, String)>,
     pub bitrates: Vec<u32>,
+    /// The last bitrate that each stream was asked for.
+    pub rates: BTreeMap<StreamId, u32>,
     pub key_frames: Vec<StreamId>,
     /// Answers to commands: the command's id, and the status.
     pub replies: Vec<(Option<String>, u16)>,
@@ -74,7 +79,7 @@ pub(super) struct World {
     #[cfg(feature = "channels")]
     pub heard: Vec<Message>,
     /// The datagrams themselves, where a test takes them.
-    #[cfg(all(feature = "channels", feature = "recv"))]
+    #[cfg(feature = "recv")]
     pub datagrams: Option<Vec<(SocketAddr, Vec<u8>)>>,
 }
 
@@ -110,9 +115,22 @@ impl World {
         controls: Option<ControlCommands>,
         #[cfg(feature = "talk")] talking: Option<Talking>,
     ) -> World {
-        let now = Instant::now();
+        let config = World::config(max_viewers, vp8, answer, controls);
+        World::from(Config {
+            #[cfg(feature = "talk")]
+            talking,
+            ..config
+        })
+    }
+
+    fn config(
+        max_viewers: usize,
+        vp8: bool,
+        answer: AnswerPolicy,
+        controls: Option<ControlCommands>,
+    ) -> Config {
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
-        let config = Config {
+        Config {
             rtc: rtc::Config {
                 candidates: vec![host],
                 #[cfg(feature = "channels")]
@@ -135,11 +153,14 @@ impl World {
             #[cfg(feature = "relay")]
             publishers: None,
             #[cfg(feature = "talk")]
-            talking,
-        };
-        let core = CameraCore::new(config, now);
+            talking: None,
+        }
+    }
+
+    fn from(config: Config) -> World {
+        let now = Instant::now();
         let mut world = World {
-            core,
+            core: CameraCore::new(config, now),
             now,
             said: vec![],
             produced: vec![],
@@ -148,6 +169,7 @@ impl World {
             viewers: vec![],
             shares: vec![],
             bitrates: vec![],
+            rates: BTreeMap::new(),
             key_frames: vec![],
             replies: vec![],
             replied: serde_json::Value::Null,
@@ -165,7 +187,7 @@ impl World {
             reached: vec![],
             #[cfg(feature = "channels")]
             heard: vec![],
-            #[cfg(all(feature = "channels", feature = "recv"))]
+            #[cfg(feature = "recv")]
             datagrams: None,
         };
         world.input(Input::Online { address: "camera|1" });
@@ -181,7 +203,7 @@ impl World {
         loop {
             while let Some(transmit) = self.core.poll_transmit(self.now) {
                 self.reached.push(transmit.path.remote);
-                #[cfg(all(feature = "channels", feature = "recv"))]
+                #[cfg(feature = "recv")]
                 if let Some(all) = &mut self.datagrams {
                     all.extend(transmit.datagrams().map(|data| (transmit.path.remote, data.to_vec())));
                 }
@@ -194,7 +216,10 @@ impl World {
                 Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
                 Output::Command(command) => match command {
                     Command::Want(streams) => self.produced.push(streams.into_iter().collect()),
-                    Command::Bitrate { bps, .. } => self.bitrates.push(bps),
+                    Command::Bitrate { stream, bps } => {
+                        self.bitrates.push(bps);
+                        self.rates.insert(stream, bps);
+                    }
                     Command::KeyFrame(stream) => self.key_frames.push(stream),
                     Command::Quality { stream, quality } => self.qualities.push((stream, quality)),
                     Command::ReadControls { request } | Command::SetControl { request, .. } => {

@@ -48,12 +48,21 @@ pub(in crate::rtc) struct History {
     recent: VecDeque<(u64, Instant)>,
     /// Frames from this packet on do not depend on packets before it.
     begins: u64,
+    /// Packets before this one are of no use to anybody.
+    abandoned: u64,
 }
 
 impl History {
     /// A history of at most this many packets.
     pub(in crate::rtc) fn new(max_packets: usize) -> History {
-        History { runs: VecDeque::new(), packets: 0, max_packets, recent: VecDeque::new(), begins: 0 }
+        History {
+            runs: VecDeque::new(),
+            packets: 0,
+            max_packets,
+            recent: VecDeque::new(),
+            begins: 0,
+            abandoned: 0,
+        }
     }
 
     /// Records a packet that was sent: its number, and the index of its payload.
@@ -97,6 +106,17 @@ impl History {
     /// The next frame, and those after it, do not depend on what was sent before.
     pub(in crate::rtc) fn begin_anew(&mut self) {
         self.begins = self.newest().map_or(0, |newest| newest + 1);
+    }
+
+    /// What was sent so far cannot be continued, and is not repeated.
+    pub(in crate::rtc) fn abandon(&mut self) {
+        self.begin_anew();
+        self.abandoned = self.begins;
+    }
+
+    /// Whether a packet is never repeated.
+    pub(in crate::rtc) fn is_abandoned(&self, number: u16) -> bool {
+        self.whole(number).is_some_and(|number| number < self.abandoned)
     }
 
     /// Whether a packet precedes the last such frame.
@@ -175,6 +195,19 @@ mod tests {
     }
 
     const AGAIN: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn what_is_abandoned_is_not_repeated() {
+        let now = Instant::now();
+        let mut history = History::new(100);
+        assert!(!history.is_abandoned(7));
+        (7..10).for_each(|number| history.push(number, Codec::H264, &frame(3), number as usize - 7, 0, now));
+        history.abandon();
+        history.push(10, Codec::H264, &frame(1), 0, 0, now);
+        let abandoned =
+            [7, 9, 10].map(|number| (history.is_abandoned(number), history.is_superseded(number)));
+        assert_eq!(abandoned, [(true, true), (true, true), (false, false)]);
+    }
 
     #[test]
     fn a_packet_that_was_sent_and_is_not_kept_is_gone() {

@@ -55,6 +55,16 @@ impl Pacer {
         self.through.saturating_duration_since(now)
     }
 
+    /// Nothing leaves until then.
+    pub(in crate::rtc) fn hold(&mut self, until: Instant) {
+        self.through = self.through.max(until + self.burst);
+    }
+
+    /// No more than this time is left until everything sent has passed.
+    pub(in crate::rtc) fn limit(&mut self, ahead: Duration, now: Instant) {
+        self.through = self.through.min(now + ahead);
+    }
+
     /// Everything sent has passed.
     pub(in crate::rtc) fn clear(&mut self, now: Instant) {
         self.through = now;
@@ -88,6 +98,18 @@ mod tests {
         // Each takes 1 ms: 40 and the one that crosses the limit, then one per millisecond; idle time adds none.
         assert_eq!(sent.iter().filter(|at| at.is_zero()).count(), 41);
         assert_eq!(sent[99], Duration::from_millis(59));
+    }
+
+    #[test]
+    fn a_pacer_is_held_for_a_time_and_its_queue_limited_to_one() {
+        let now = Instant::now();
+        let (mut pacer, later) = (Pacer::new(8_000_000, now), now + Duration::from_millis(200));
+        pacer.hold(later);
+        assert_eq!((pacer.opens_at(), pacer.ahead(now)), (later, later - now + BURST));
+        pacer.limit(Duration::from_millis(50), now);
+        assert_eq!(pacer.ahead(now), Duration::from_millis(50));
+        pacer.limit(Duration::from_millis(80), now);
+        assert_eq!(pacer.ahead(now), Duration::from_millis(50), "it is less already");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Selects the frames of a viewer's section: those of one rendition, only its key frames, or none.
 //!
 //! A section is negotiated for a codec; any rendition of that codec can be sent in it. Another one takes over at a key
-//! frame, under the same SSRC, so nothing is renegotiated and no frame is missed:
+//! frame, under the same SSRC, so nothing is renegotiated. No frame is missed, as far as the network carries both: what
+//! the first one sends must not hold back the key frame of the other.
 //!
 //! ```text
 //!               serve(other)                       a key frame of it
@@ -24,7 +25,8 @@ const APART: u32 = 90;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Serving {
-    /// All frames of this stream, from its next key frame on. Until then, the stream before continues.
+    /// All frames of this stream, from its next key frame on. Until then, the stream before continues, unless it is more
+    /// than the network carries.
     Frames(StreamId),
     /// Only key frames of this stream, as often as the network carries one, but not more than one a second.
     KeyFrames(StreamId),
@@ -50,6 +52,8 @@ pub(super) enum Verdict {
     Switch,
     /// It is not meant for this viewer.
     Ignore,
+    /// It would delay the stream that replaces its own, as would those of its stream that wait.
+    GiveWay,
     /// Neither, and a key frame of its stream is needed.
     Ask,
 }
@@ -112,12 +116,19 @@ impl Selection {
         Some(next)
     }
 
-    /// Decides on a frame of a stream. `is_idle`: everything sent before has arrived.
+    /// Whether another stream is about to take over.
+    pub(super) fn is_changing(&self) -> bool {
+        self.serving.stream().is_some_and(|next| next != self.current)
+    }
+
+    /// Decides on a frame of a stream. `is_idle`: everything sent before has arrived; `is_crowded`: so much is on its way
+    /// that what is sent now would arrive late.
     pub(super) fn handle_frame(
         &mut self,
         stream: StreamId,
         key: bool,
         is_idle: bool,
+        is_crowded: bool,
         now: Instant,
     ) -> Verdict {
         let Some(next) = self.serving.stream() else {
@@ -137,6 +148,11 @@ impl Selection {
             } else {
                 Verdict::Switch
             };
+        }
+        let gives_way = stream == self.current && stream != next;
+        if gives_way && !thin {
+            self.has_gap = is_crowded || self.has_gap && !key;
+            return if self.has_gap { Verdict::GiveWay } else { Verdict::Send };
         }
         self.has_gap |= thin && stream == self.current;
         let sent = stream == self.current && !self.has_gap;
@@ -161,7 +177,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Ask, Ignore, Send, Switch};
+    use super::Verdict::{Ask, GiveWay, Ignore, Send, Switch};
     use super::*;
 
     const MAIN: StreamId = StreamId(0);
@@ -171,18 +187,45 @@ mod tests {
     fn another_stream_takes_over_at_its_key_frame() {
         let now = Instant::now();
         let mut selection = Selection::new(MAIN, now);
-        assert_eq!(selection.handle_frame(MAIN, true, true, now), Send);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, now), Send);
         assert!(!selection.follows(SMALL));
         assert_eq!(selection.serve(Serving::Frames(SMALL), now), Some(SMALL));
         assert!(selection.follows(SMALL) && selection.follows(MAIN));
-        assert_eq!(selection.handle_frame(SMALL, false, true, now), Ignore, "it begins at a key frame");
-        assert_eq!(selection.handle_frame(MAIN, false, true, now), Send, "and the other continues");
-        assert_eq!(selection.handle_frame(SMALL, false, true, now + ASK_AGAIN), Ask);
-        assert_eq!(selection.handle_frame(SMALL, true, true, now), Switch);
+        assert_eq!(
+            selection.handle_frame(SMALL, false, true, false, now),
+            Ignore,
+            "it begins at a key frame"
+        );
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, now), Send, "and the other continues");
+        assert_eq!(selection.handle_frame(SMALL, false, true, false, now + ASK_AGAIN), Ask);
+        assert_eq!(selection.handle_frame(SMALL, true, true, false, now), Switch);
         assert_eq!(selection.current(), Some(SMALL));
-        assert_eq!(selection.handle_frame(SMALL, false, true, now), Send);
+        assert_eq!(selection.handle_frame(SMALL, false, true, false, now), Send);
         assert!(!selection.follows(MAIN));
-        assert_eq!(selection.handle_frame(MAIN, true, true, now), Ignore);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, now), Ignore);
+    }
+
+    #[test]
+    fn what_the_network_does_not_carry_gives_way_to_the_other_stream() {
+        let now = Instant::now();
+        let mut selection = Selection::new(MAIN, now);
+        let frame = |selection: &mut Selection, stream, key, is_crowded| {
+            selection.handle_frame(stream, key, false, is_crowded, now)
+        };
+        assert_eq!(frame(&mut selection, MAIN, true, true), Send, "nothing replaces it");
+        selection.serve(Serving::Frames(SMALL), now);
+        assert_eq!(frame(&mut selection, MAIN, false, false), Send);
+        assert_eq!(frame(&mut selection, MAIN, false, true), GiveWay);
+        assert_eq!(frame(&mut selection, MAIN, false, false), GiveWay, "it cannot be decoded");
+        assert_eq!(frame(&mut selection, MAIN, true, true), GiveWay);
+        assert_eq!(frame(&mut selection, MAIN, true, false), Send, "a picture while there is no other");
+        assert_eq!(frame(&mut selection, MAIN, false, true), GiveWay);
+        assert_eq!(frame(&mut selection, SMALL, true, true), Switch);
+        assert_eq!(frame(&mut selection, SMALL, false, true), Send);
+        // Back before the key frame: frames were skipped.
+        selection.serve(Serving::Frames(MAIN), now);
+        assert_eq!(frame(&mut selection, SMALL, false, true), GiveWay);
+        assert_eq!(selection.serve(Serving::Frames(SMALL), now), Some(SMALL));
     }
 
     #[test]
@@ -191,7 +234,7 @@ mod tests {
         let mut selection = Selection::new(MAIN, now);
         selection.serve(Serving::Frames(SMALL), now);
         assert_eq!(selection.serve(Serving::Frames(MAIN), now), None);
-        assert_eq!(selection.handle_frame(MAIN, false, true, now), Send);
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, now), Send);
     }
 
     #[test]
@@ -199,23 +242,27 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut selection = Selection::new(MAIN, start);
-        assert_eq!(selection.handle_frame(MAIN, true, true, at(0)), Send);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, at(0)), Send);
         assert_eq!(selection.serve(Serving::KeyFrames(MAIN), start), None, "the last picture is complete");
-        assert_eq!(selection.handle_frame(MAIN, false, true, at(10)), Ignore);
-        assert_eq!(selection.handle_frame(MAIN, true, true, at(20)), Ignore, "too soon");
-        assert_eq!(selection.handle_frame(MAIN, false, false, at(1000)), Ignore, "the network is busy");
-        assert_eq!(selection.handle_frame(MAIN, false, true, at(1100)), Ask);
-        assert_eq!(selection.handle_frame(MAIN, true, true, at(1200)), Send);
-        assert_eq!(selection.handle_frame(MAIN, false, true, at(2100)), Ignore, "too soon");
-        assert_eq!(selection.handle_frame(MAIN, true, false, at(2300)), Ignore, "the network is busy");
-        assert_eq!(selection.handle_frame(MAIN, true, true, at(2400)), Send);
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, at(10)), Ignore);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, at(20)), Ignore, "too soon");
+        assert_eq!(
+            selection.handle_frame(MAIN, false, false, false, at(1000)),
+            Ignore,
+            "the network is busy"
+        );
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, at(1100)), Ask);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, at(1200)), Send);
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, at(2100)), Ignore, "too soon");
+        assert_eq!(selection.handle_frame(MAIN, true, false, false, at(2300)), Ignore, "the network is busy");
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, at(2400)), Send);
         assert_eq!(selection.serve(Serving::Frames(MAIN), at(2400)), None, "nothing was skipped since");
         assert_eq!(selection.serve(Serving::KeyFrames(MAIN), at(2400)), None);
-        assert_eq!(selection.handle_frame(MAIN, false, true, at(2433)), Ignore);
+        assert_eq!(selection.handle_frame(MAIN, false, true, false, at(2433)), Ignore);
         assert_eq!(selection.serve(Serving::Frames(MAIN), at(2500)), Some(MAIN), "frames were skipped");
         assert_eq!(selection.serve(Serving::Nothing, at(2500)), None);
         assert!(!selection.follows(MAIN) && selection.current().is_none());
-        assert_eq!(selection.handle_frame(MAIN, true, true, at(9000)), Ignore);
+        assert_eq!(selection.handle_frame(MAIN, true, true, false, at(9000)), Ignore);
         assert_eq!(selection.serve(Serving::Frames(MAIN), at(9000)), Some(MAIN), "frames were skipped");
     }
 

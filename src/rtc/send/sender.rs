@@ -44,6 +44,11 @@ const REPEAT_AGAIN: Duration = Duration::from_millis(100);
 const MAX_REPEATS: usize = 64;
 /// How far sending may be ahead of the estimate; beyond that, frames are dropped up to a key frame.
 const MAX_AHEAD: Duration = Duration::from_secs(1);
+/// Of a stream that is about to be replaced, nothing is sent beyond this, so that the other one has half of `MAX_AHEAD`.
+const GIVES_WAY: Duration = Duration::from_millis(500);
+/// The first key frame of another stream waits for what is on its way, at most for this time: a queue of usual length
+/// would drop it, and the estimate is low while a queue drains.
+const MAX_HOLD: Duration = Duration::from_millis(300);
 /// When sending is this far ahead of the estimate, packets that later frames do not depend on are not repeated: they would
 /// only delay those that matter. Otherwise they are, since some receivers wait for each packet.
 const CROWDED: Duration = Duration::from_millis(200);
@@ -267,14 +272,28 @@ impl Sender {
             self.budget.clear(now);
         }
         let ahead = self.budget.ahead(now);
+        let (at, track) = self.tracks.iter_mut().enumerate().find(|(_, t)| t.follows(stream, cut.codec))?;
+        // It is counted packet by packet.
+        let queued = if track.is_changing() { self.estimator.queued() } else { None };
         let outlet = Outlet {
             blocked: self.offered,
             paced: self.paced,
             is_over: ahead > MAX_AHEAD,
             is_idle: self.pacer.is_idle(now) && ahead.is_zero(),
+            is_crowded: ahead.max(queued.unwrap_or_default()) > GIVES_WAY,
         };
-        let track = self.tracks.iter_mut().find(|t| t.follows(stream, cut.codec))?;
-        Some(track.push(stream, cut, outlet, now))
+        let pushed = track.push(stream, cut, outlet, now);
+        if pushed.switched {
+            // What was sent of the other stream counts as far as it is still on its way.
+            let queued = queued.unwrap_or(CROWDED);
+            self.budget.limit(queued, now);
+            self.pacer.hold(now + queued.min(MAX_HOLD));
+        }
+        if pushed.skipped.is_some() {
+            let history = &track.history;
+            self.repeats.retain(|(of, repeat)| *of != at || !history.is_abandoned(repeat.number));
+        }
+        Some(pushed)
     }
 
     /// Handles SRTCP. Returns whether it is authentic.
@@ -342,7 +361,7 @@ impl Sender {
                         break;
                     }
                     let history = &mut self.tracks[i].history;
-                    if is_crowded && history.is_superseded(number) {
+                    if history.is_abandoned(number) || is_crowded && history.is_superseded(number) {
                         continue;
                     }
                     is_gone |= history.is_gone(number, now);
@@ -360,6 +379,10 @@ impl Sender {
             Feedback::Pli { ssrc } => {
                 let Some(track) = self.tracks.iter().find(|t| t.format.ssrc == *ssrc) else { return };
                 self.counts.key_frame_requests += 1;
+                // It was requested before the last one could arrive; a second one would delay that.
+                if track.has_key_on_its_way(self.estimator.reported_to(), now) {
+                    return;
+                }
                 track.current().map(Heard::KeyFrame).map(&mut *heard);
             }
             Feedback::Fir { ssrc, number } => {
@@ -490,8 +513,10 @@ impl Sender {
                     index == 0 && dated.is_none_or(|at| now.saturating_duration_since(at) >= DATE_EVERY);
                 let captured = is_due.then(|| wall.date(cut.timestamp.wallclock)).flatten();
                 let Some((number, time)) = out.packet(track, cut, index, captured, &mut batch) else { break };
-                let (codec, payloads): (Codec, Arc<Payloads>) = (cut.codec, cut.payloads.clone());
+                let (codec, key, payloads): (Codec, bool, Arc<Payloads>) =
+                    (cut.codec, cut.key, cut.payloads.clone());
                 track.dated = captured.map(|_| now).or(dated);
+                track.key_sent = if key { Some((*out.transport, now)) } else { track.key_sent };
                 track.history.push(number, codec, &payloads, index, time, now);
                 if track.advance(now) {
                     out.counts.frames += 1;

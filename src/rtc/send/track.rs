@@ -43,6 +43,8 @@ pub(in crate::rtc) struct Pushed {
     pub(in crate::rtc) wanted: Option<KeyFrameReason>,
     /// The number of frames that are not sent, this one or earlier ones, and the cause.
     pub(in crate::rtc) skipped: Option<(KeyFrameReason, u64)>,
+    /// It is the first one of another stream.
+    pub(in crate::rtc) switched: bool,
 }
 
 /// How a section carries a stream.
@@ -70,6 +72,8 @@ pub(in crate::rtc) struct Outlet {
     pub(in crate::rtc) is_over: bool,
     /// Whether everything sent has passed, as far as the pacer knows.
     pub(in crate::rtc) is_idle: bool,
+    /// Whether so much is on its way that frames of a stream which is about to be replaced would delay the other.
+    pub(in crate::rtc) is_crowded: bool,
 }
 
 pub(in crate::rtc) struct Track {
@@ -89,6 +93,8 @@ pub(in crate::rtc) struct Track {
     /// Whether the viewer has reported on the stream, so it knows the section.
     pub(in crate::rtc) is_known: bool,
     stopwatch: Stopwatch,
+    /// The transport-wide number after the last packet of a key frame, and when that left.
+    pub(in crate::rtc) key_sent: Option<(u64, Instant)>,
     /// When a capture time was last sent.
     pub(in crate::rtc) dated: Option<Instant>,
     /// The number of the last FIR (RFC 5104, 4.3.1): the same number again is the same request.
@@ -120,6 +126,7 @@ impl Track {
             history: History::new(kept),
             stopwatch: Stopwatch::default(),
             is_known: false,
+            key_sent: None,
             dated: None,
             fir: None,
             gone: None,
@@ -154,6 +161,11 @@ impl Track {
             self.waiting.clear();
             self.index = 0;
         }
+    }
+
+    /// Whether another stream is about to take over.
+    pub(in crate::rtc) fn is_changing(&self) -> bool {
+        self.selection.is_changing()
     }
 
     /// The stream whose frames are sent now.
@@ -193,14 +205,25 @@ impl Track {
             return self.push_audio(cut, now);
         }
         let is_idle = outlet.is_idle && self.waiting.is_empty();
-        let mut begins_anew = false;
-        match self.selection.handle_frame(stream, cut.key, is_idle, now) {
+        let (mut begins_anew, mut switched) = (false, false);
+        match self.selection.handle_frame(stream, cut.key, is_idle, outlet.is_crowded, now) {
             Verdict::Ignore => return Pushed::default(),
-            Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), skipped: None },
+            Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), ..Pushed::default() },
+            Verdict::GiveWay => {
+                let skipped = 1 + self.waiting.len() as u64;
+                self.waiting.clear();
+                self.index = 0;
+                self.history.abandon();
+                return Pushed { skipped: Some((KeyFrameReason::Loss, skipped)), ..Pushed::default() };
+            }
             // Waiting frames of the other stream are obsolete, but a frame whose sending has begun is finished.
             Verdict::Switch => {
                 self.waiting.truncate(usize::from(self.index > 0));
-                begins_anew = true;
+                (begins_anew, switched) = (true, true);
+                // What the network could not carry was the other stream.
+                if matches!(self.gate, Gate::Open | Gate::Stuck) {
+                    self.gate = Gate::AwaitsKey { asked: now, cause: KeyFrameReason::Join };
+                }
             }
             Verdict::Send => {}
         }
@@ -209,7 +232,7 @@ impl Track {
             self.waiting.truncate(usize::from(self.index > 0));
             begins_anew = true;
         } else if self.sent != cut.codec && self.gate == Gate::Open {
-            return Pushed { wanted: self.await_key(now).map(|_| KeyFrameReason::Join), skipped: None };
+            return Pushed { wanted: self.await_key(now).map(|_| KeyFrameReason::Join), ..Pushed::default() };
         }
         let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
         begins_anew |= self.gate != Gate::Open;
@@ -228,9 +251,9 @@ impl Track {
             let timestamp = self.selection.place(cut.timestamp);
             self.sent = cut.codec;
             self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
-            return Pushed { wanted, skipped: None };
+            return Pushed { wanted, skipped: None, switched };
         };
-        Pushed { wanted, skipped: Some((cause, skipped)) }
+        Pushed { wanted, skipped: Some((cause, skipped)), switched: false }
     }
 
     fn push_audio(&mut self, cut: &Cut, now: Instant) -> Pushed {
@@ -241,7 +264,8 @@ impl Track {
             dropped += 1;
         }
         self.waiting.push_back((now, cut.clone()));
-        Pushed { wanted: None, skipped: (dropped > 0).then_some((KeyFrameReason::Behind, dropped)) }
+        let skipped = (dropped > 0).then_some((KeyFrameReason::Behind, dropped));
+        Pushed { skipped, ..Pushed::default() }
     }
 
     /// How earlier packets get out: through our socket, and through the network.
@@ -257,6 +281,14 @@ impl Track {
             return Queue::Stuck;
         }
         if self.waiting.is_empty() && outlet.is_idle { Queue::Empty } else { Queue::Moving }
+    }
+
+    /// Whether a key frame has yet to arrive, with reports up to this packet.
+    pub(in crate::rtc) fn has_key_on_its_way(&self, reported: Option<u64>, now: Instant) -> bool {
+        let Some(reported) = reported else { return false };
+        let is_new = |at| now.saturating_duration_since(at) < STUCK;
+        self.waiting.iter().any(|(_, cut)| cut.key)
+            || self.key_sent.is_some_and(|(next, at)| next > reported + 1 && is_new(at))
     }
 
     /// How long the oldest frame has waited.

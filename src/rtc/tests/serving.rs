@@ -157,6 +157,48 @@ fn a_selection_lasts_through_a_renegotiation() {
 }
 
 #[test]
+fn what_did_not_pass_holds_no_smaller_rendition_back() {
+    for after in [300, 600, 1000, 1500, 3000] {
+        let mut w = World::new();
+        // 2 Mbit/s for a link of 300 kbit/s, and then 120.
+        (w.streams, w.frame_size, w.link) = (vec![H264, SMALL], 8000, Some(300_000));
+        w.fanout.set_streams(&renditions()[..2]);
+        w.viewer(1);
+        w.run(ms(after));
+        let changed = w.now - w.start;
+        w.fanout.serve(VIEWER, Serving::Frames(SMALL), w.now);
+        w.run(ms(5000));
+        let small: Vec<_> = got(&w, 1).into_iter().filter(|(_, stream, _)| *stream == SMALL).collect();
+        let first = small.first().expect("it arrives").0 - changed;
+        assert!(first <= ms(1000), "after {after}: {first:?}");
+        let from = changed + first;
+        let count = small.iter().filter(|(at, ..)| *at < from + ms(2000)).count();
+        assert!(count >= 10, "after {after}: {count} frames of 30");
+        check_decodes(&w, 1);
+    }
+}
+
+#[test]
+fn a_key_frame_that_is_on_its_way_is_not_requested_again() {
+    let mut w = watched(Config::default(), 1);
+    w.link = Some(1_000_000);
+    let wanted = |w: &World| w.events.iter().filter(|(_, e)| is_loss(e, H264)).count();
+    let before = wanted(&w);
+    w.ask_key_frame(1);
+    let is_key = |w: &World| w.fed[&H264].last().is_some_and(|frame| frame[4] & 0x1f == 7);
+    while !is_key(&w) {
+        w.run(ms(5));
+    }
+    assert_eq!(wanted(&w) - before, 1);
+    w.ask_key_frame(1);
+    w.run(ms(500));
+    assert_eq!(wanted(&w) - before, 1, "it came");
+    w.ask_key_frame(1);
+    w.run(ms(500));
+    assert_eq!(wanted(&w) - before, 2);
+}
+
+#[test]
 fn a_slow_link_never_gets_more_than_its_estimate_for_over_a_second() {
     let mut w = World::new();
     // 2 Mbit/s for a link of 300 kbit/s.

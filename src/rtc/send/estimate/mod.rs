@@ -82,6 +82,8 @@ const GONE: i64 = 500_000;
 const REPORT_AGE: i64 = 10_000_000;
 /// Weight of a new round trip in the average (RFC 6298).
 const SMOOTH_RTT: f64 = 0.125;
+/// How long a packet that has arrived waits for the feedback on it, in µs (the default interval of libwebrtc's receiver).
+const FEEDBACK: f64 = 100_000.0;
 
 /// Estimates how much a path carries.
 #[derive(Debug)]
@@ -106,6 +108,8 @@ pub(in crate::rtc) struct Estimator {
     probes: Probes,
     control: Control,
     rtt: Option<f64>,
+    /// The shortest round trip.
+    least_rtt: f64,
     /// When a report last had a round trip.
     reported: Option<i64>,
     /// When feedback last arrived, or the rate was lowered because there was none; and the rate before that.
@@ -143,6 +147,7 @@ impl Estimator {
             probes: Probes::new(initial, 0),
             control: Control::new(initial, 0),
             rtt: None,
+            least_rtt: f64::MAX,
             reported: None,
             heard: None,
             before_silence: None,
@@ -365,9 +370,23 @@ impl Estimator {
         (self.control.rate() as u32).clamp(self.limits.min, self.max())
     }
 
+    /// The newest packet that the receiver reported on, by its transport-wide number.
+    pub(in crate::rtc) fn reported_to(&self) -> Option<u64> {
+        (self.reported_to > 0).then_some(self.reported_to)
+    }
+
     /// The round trip.
     pub(in crate::rtc) fn rtt(&self) -> Option<Duration> {
         self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
+    }
+
+    /// How long the path takes at the estimate for what the receiver has not reported on, less what is on its way anyway:
+    /// what waits in the network. `None` if the receiver reports nothing.
+    pub(in crate::rtc) fn queued(&self) -> Option<Duration> {
+        self.heard.filter(|_| self.reported_to > 0)?;
+        let bits = self.history.bytes_after(self.reported_to) as f64 * 8.0;
+        let takes = bits * 1e6 / f64::from(self.estimate().max(1));
+        Some(Duration::from_micros((takes - self.least_rtt - FEEDBACK).max(0.0) as u64))
     }
 
     /// The smoothed part of the packets that is lost, 0 to 1.
@@ -416,6 +435,7 @@ impl Estimator {
 
     fn round_trip(&mut self, sample: i64, now: i64) {
         let sample = sample.clamp(0, SILENCE) as f64;
+        self.least_rtt = self.least_rtt.min(sample);
         if self.reported.is_some_and(|reported| now - reported < REPORT_AGE) && self.rtt.is_some() {
             return;
         }

@@ -77,6 +77,12 @@ impl History {
         self.records.capacity() * size_of::<Record>()
     }
 
+    /// The bytes of the packets that left after this one.
+    pub(super) fn bytes_after(&self, number: u64) -> u64 {
+        let first = (number + 1).saturating_sub(self.first).min(self.records.len() as u64);
+        self.records.range(first as usize..).map(|record| u64::from(record.size)).sum()
+    }
+
     /// The packet that the receiver identifies by the low 16 bits of its number. None if it was never sent, is
     /// forgotten, or was already reported as received: each counts once.
     pub(super) fn reported(&mut self, number: u16) -> Option<(u64, &mut Record)> {
@@ -121,6 +127,15 @@ mod tests {
         history.reported(7).expect("may arrive late").1.fate = Fate::Received;
         assert!(history.reported(7).is_none());
         assert!(!history.push(sent(7), 1), "a number twice");
+    }
+
+    #[test]
+    fn what_left_after_a_packet_is_counted() {
+        let mut history = History::default();
+        assert_eq!(history.bytes_after(0), 0);
+        (70_000..70_010).for_each(|number| _ = history.push(sent(number), 0));
+        let after = [0, 69_999, 70_000, 70_008, 70_009, 80_000].map(|number| history.bytes_after(number));
+        assert_eq!(after, [1000, 1000, 900, 100, 0, 0]);
     }
 
     #[test]
