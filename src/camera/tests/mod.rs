@@ -32,7 +32,9 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceState, SourceStatus};
-use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
+use crate::media::{
+    AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
+};
 use crate::proto::Message;
 use crate::rtc;
 
@@ -323,6 +325,20 @@ fn streams(vp8: bool, profile_level_id: Option<[u8; 3]>) -> Vec<StreamInfo> {
     let h264 = video(VIDEO_H264, Codec::H264, profile_level_id);
     let vp8 = vp8.then(|| video(VIDEO_VP8, Codec::Vp8, None));
     [Some(h264), vp8, Some(StreamInfo::new(AUDIO_OPUS, Codec::Opus))].into_iter().flatten().collect()
+}
+
+/// The same with a small rendition.
+fn renditions() -> Vec<StreamInfo> {
+    let mut small = StreamInfo::new(VIDEO_H264_SMALL, Codec::H264).with_format(Format::Video(VideoFormat {
+        width: 640,
+        height: 360,
+        fps: 15,
+        profile_level_id: None,
+    }));
+    small.rendition = 1;
+    let mut all = streams(false, None);
+    all.push(small);
+    all
 }
 
 const JPEG: StreamId = StreamId(7);

@@ -2,26 +2,17 @@
 
 use std::time::Duration;
 
-use super::{OFFER, World, streams};
+use super::{OFFER, World, renditions};
 use crate::calling;
 use crate::camera::core::Input;
 use crate::camera::{Event, Share};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus};
-use crate::media::{Codec, Format, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VideoFormat};
+use crate::media::{Codec, VIDEO_H264, VIDEO_H264_SMALL};
 
 /// Two viewers, and a source with a small rendition, whose frames flow.
 fn world() -> World {
     let mut world = World::new(4, false);
-    let mut small = StreamInfo::new(VIDEO_H264_SMALL, Codec::H264).with_format(Format::Video(VideoFormat {
-        width: 640,
-        height: 360,
-        fps: 15,
-        profile_level_id: None,
-    }));
-    small.rendition = 1;
-    let mut all = streams(false, None);
-    all.push(small);
-    world.input(Input::Source(SourceEvent::Streams(all)));
+    world.input(Input::Source(SourceEvent::Streams(renditions())));
     for peer in ["bob|2", "carol|3"] {
         world.offer(peer, OFFER);
         world.connect(peer);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::dice::Dice;
-use crate::media::{Frame, Kind, VIDEO_H264_SMALL};
+use crate::media::{Frame, Kind};
 use crate::rtc::{Directions, Fanout, Path, SessionId};
 
 const SESSION: SessionId = SessionId(1);
@@ -97,16 +97,6 @@ fn address(n: usize) -> SocketAddr {
 impl Street {
     fn new(seed: u64, bitrate: BitrateLimits) -> Street {
         let mut dice = Dice(seed);
-        let mut small = StreamInfo::new(VIDEO_H264_SMALL, Codec::H264);
-        small = small.with_format(Format::Video(VideoFormat {
-            width: 640,
-            height: 360,
-            fps: 15,
-            profile_level_id: None,
-        }));
-        small.rendition = 1;
-        let mut all = streams(false, None);
-        all.push(small);
         let mut config = World::config(16, false, AnswerPolicy::All, None);
         config.rtc.initial_bitrate = bitrate.start;
         config.rtc.max_bitrate = bitrate.enough();
@@ -114,7 +104,7 @@ impl Street {
         config.offer_rate = RateLimit { per_second: 100, burst: 100 };
         let mut world = World::from(config);
         world.datagrams = Some(vec![]);
-        world.input(Input::Source(SourceEvent::Streams(all)));
+        world.input(Input::Source(SourceEvent::Streams(renditions())));
         let now = world.now;
         let (key, starts) = (dice.range(0.2, 0.6), Duration::from_secs_f64(dice.range(0.1, 0.4)));
         Street {
