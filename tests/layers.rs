@@ -30,8 +30,9 @@ const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("frame", &["error"]),
     ("adapt", &["error", "frame"]),
     ("board", &["error", "adapt"]),
-    ("sink", &["error", "frame"]),
-    ("source", &["error", "frame", "adapt", "board"]),
+    ("sound_system", &[]),
+    ("sink", &["error", "frame", "sound_system"]),
+    ("source", &["error", "frame", "adapt", "board", "sound_system"]),
 ];
 
 /// Where clocks, threads and sockets are allowed. In `pushed`, the application's call is the capture time of a frame.

@@ -10,6 +10,8 @@ pub mod error;
 pub mod frame;
 #[cfg(any(feature = "camera", feature = "calls", feature = "gst"))]
 pub(crate) mod sink;
+#[cfg(feature = "gst")]
+mod sound_system;
 pub mod source;
 
 pub use frame::{

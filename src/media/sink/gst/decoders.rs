@@ -4,9 +4,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::fault;
-use super::settings::{Audio, Settings, Video, system};
+use super::settings::{Audio, Settings, Video};
 use crate::media::Codec;
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::sound_system::system;
 
 const BASE: &str = "gstreamer1.0-plugins-base";
 const GOOD: &str = "gstreamer1.0-plugins-good";
@@ -35,7 +36,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), MediaError> {
     };
     let output = match &settings.audio {
         Audio::Default => Some(("autoaudiosink", GOOD)),
-        Audio::Device { name } => system(name).map(|(system, _)| (system.element, system.package)),
+        Audio::Device { name } => system(name).map(|(system, _)| (system.sink, system.package)),
         _ => None,
     };
     for (element, package) in video.iter().chain(audio).copied().chain(output) {

@@ -12,9 +12,10 @@ use gstreamer_app as gst_app;
 use super::control::{News, Order};
 use super::decoders::{caps, window};
 use super::fault::{self, Target};
-use super::settings::{Audio, Video, system};
+use super::settings::{Audio, Video};
 use super::{Shared, picture};
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::sound_system::system;
 use crate::media::{Codec, Kind};
 
 /// The name of the decoder, by which its errors are recognized.
@@ -276,7 +277,7 @@ fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
         Target::Audio(Audio::Device { name }) => {
             let (system, device) = system(name)
                 .ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "unknown audio device"))?;
-            let line = format!("{head} ! {} name=output", system.element);
+            let line = format!("{head} ! {} name=output", system.sink);
             return launch(&line, Some((system.property, device.into())));
         }
         Target::Audio(Audio::Element { launch }) => (launch.as_str(), None),

@@ -8,6 +8,7 @@ use gstreamer as gst;
 
 use super::decoders::check;
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::sound_system::system;
 
 /// Where video is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,34 +67,6 @@ pub enum Audio {
     },
     /// Nowhere: audio frames are ignored.
     None,
-}
-
-/// A system of audio devices.
-pub(super) struct System {
-    /// What device names begin with.
-    prefix: &'static str,
-    pub element: &'static str,
-    /// The element's property for the device.
-    pub property: &'static str,
-    pub package: &'static str,
-}
-
-const SYSTEMS: [System; 3] = [
-    System { prefix: "alsa", element: "alsasink", property: "device", package: "gstreamer1.0-alsa" },
-    System { prefix: "pulse", element: "pulsesink", property: "device", package: "gstreamer1.0-pulseaudio" },
-    System {
-        prefix: "pipewire",
-        element: "pipewiresink",
-        property: "target-object",
-        package: "gstreamer1.0-pipewire",
-    },
-];
-
-/// The system of a device, and the device's name there.
-pub(super) fn system(name: &str) -> Option<(&'static System, &str)> {
-    let (prefix, rest) = name.split_once(':')?;
-    let system = SYSTEMS.iter().find(|system| system.prefix == prefix)?;
-    (!rest.is_empty()).then_some((system, rest))
 }
 
 impl FromStr for Audio {

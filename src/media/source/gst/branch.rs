@@ -62,14 +62,9 @@ impl Timing {
         self.started.is_completed()
     }
 
-    /// The zero of all presentation times.
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
-    }
-
     /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, as [`Instant`] does:
     /// they only differ in their zero.
-    pub(super) fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
+    fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = match self.offset.get() {
             Some(offset) => *offset,
             None => {
@@ -79,6 +74,34 @@ impl Timing {
             }
         };
         Some(offset + Duration::from(running))
+    }
+
+    /// The frame in a sample, as one that can be decoded alone; and its running time.
+    pub(super) fn frame(
+        &self,
+        sample: &gst::Sample,
+        stream: StreamId,
+        codec: Codec,
+    ) -> Option<(Frame, gst::ClockTime)> {
+        let buffer = sample.buffer()?;
+        let map = buffer.map_readable().ok()?;
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let now = Instant::now();
+        let running = segment.to_running_time(buffer.pts()?)?;
+        let pts = self.since_epoch(running)?;
+        let frame = Frame {
+            stream,
+            codec,
+            key: true,
+            // A source may set timestamps slightly ahead of the clock, but no frame is captured in the future.
+            captured: (self.epoch + pts).min(now),
+            pts,
+            duration: buffer.duration().map_or(Duration::ZERO, Duration::from),
+            discontinuity: false,
+            encoding: None,
+            data: Arc::from(map.as_slice()),
+        };
+        Some((frame, running))
     }
 }
 
@@ -449,34 +472,18 @@ impl Taker {
     }
 
     fn frame(&self, sample: &gst::Sample) -> Option<Frame> {
-        let buffer = sample.buffer()?;
-        let map = buffer.map_readable().ok()?;
-        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let timing = &self.outlet.timing;
-        let now = Instant::now();
-        let running = segment.to_running_time(buffer.pts()?)?;
-        let pts = timing.since_epoch(running)?;
-        let encoding = self.encoding(running, now);
-        // A source may set timestamps slightly ahead of the clock, but no frame is captured in the future.
-        let captured = (timing.epoch + pts).min(encoding.map_or(now, |encoding| encoding.began));
-        let key = match self.codec {
-            Codec::H264 => sps::is_idr(&map),
+        let (mut frame, running) = self.outlet.timing.frame(sample, self.stream, self.codec)?;
+        frame.encoding = self.encoding(running, Instant::now());
+        if let Some(encoding) = frame.encoding {
+            frame.captured = frame.captured.min(encoding.began);
+        }
+        frame.key = match self.codec {
+            Codec::H264 => sps::is_idr(&frame.data),
             // The lowest bit of the frame tag is 0 in a key frame (RFC 6386, 9.1).
-            Codec::Vp8 => map.first().is_some_and(|tag| tag & 1 == 0),
+            Codec::Vp8 => frame.data.first().is_some_and(|tag| tag & 1 == 0),
             Codec::Opus | Codec::Jpeg => true,
         };
-        let duration = buffer.duration().map_or(Duration::ZERO, Duration::from);
-        Some(Frame {
-            stream: self.stream,
-            codec: self.codec,
-            key,
-            captured,
-            pts,
-            duration,
-            discontinuity: false,
-            encoding,
-            data: Arc::from(map.as_slice()),
-        })
+        Some(frame)
     }
 
     /// When the frame of this running time was encoded.

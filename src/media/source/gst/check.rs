@@ -10,7 +10,7 @@ use gstreamer as gst;
 
 use super::csi::Csi;
 use super::fault;
-use super::parts::{discard, end_of, file_uri, launch};
+use super::parts::{discard, end_of, file_uri, launch, need};
 use super::settings::CaptureSettings;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
@@ -72,9 +72,7 @@ pub(super) fn gstreamer(settings: &CaptureSettings) -> Result<(), MediaError> {
         settings.microphone.check()?;
     }
     for (element, package) in [ALWAYS, own, decoded, sound].into_iter().flatten() {
-        if !has(element) {
-            return Err(MediaError::missing_plugin(element, package));
-        }
+        need(element, package)?;
     }
     Ok(())
 }

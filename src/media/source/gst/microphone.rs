@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -18,11 +18,11 @@ use gstreamer_app as gst_app;
 
 use super::branch::Timing;
 use super::microphone_settings::{Microphone, from_gstreamer, none_works, stalled};
-use super::parts::{launch, part};
+use super::parts::{launch, lock, part};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::lifecycle::{self, Lifecycle, Reopening};
 use crate::media::source::{Listener, SourceEvent};
-use crate::media::{Codec, Frame, StreamId};
+use crate::media::{Codec, StreamId};
 
 /// What is captured.
 #[derive(Clone)]
@@ -251,7 +251,7 @@ impl Ear {
         let told = orders.clone();
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let Some(frame) = frame(&sample, &timing, stream) else {
+            let Some((frame, _)) = timing.frame(&sample, stream, Codec::Opus) else {
                 return Ok(gst::FlowSuccess::Ok);
             };
             let millis = (opened.elapsed().as_millis() as u64).max(1);
@@ -315,25 +315,6 @@ fn is_made_up(pipeline: &gst::Pipeline) -> bool {
     names.any(|name| name == "audiotestsrc" || name == "fakesrc")
 }
 
-/// Turns an encoded buffer into a frame.
-fn frame(sample: &gst::Sample, timing: &Timing, stream: StreamId) -> Option<Frame> {
-    let buffer = sample.buffer()?;
-    let map = buffer.map_readable().ok()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let pts = timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
-    Some(Frame {
-        stream,
-        codec: Codec::Opus,
-        key: true,
-        captured: (timing.epoch() + pts).min(Instant::now()),
-        pts,
-        duration: buffer.duration().map_or(Duration::ZERO, Duration::from),
-        discontinuity: false,
-        encoding: None,
-        data: Arc::from(map.as_slice()),
-    })
-}
-
 /// Forwards errors to the control thread, and keeps the first for whoever opens the pipeline.
 fn listen(
     pipeline: &gst::Pipeline,
@@ -360,9 +341,4 @@ fn listen(
         gst::BusSyncReply::Drop
     });
     first
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code under these locks can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use gstreamer as gst;
 use gstreamer::glib;
 
+use super::parts::need;
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::sound_system::system;
 
 const GOOD: &str = "gstreamer1.0-plugins-good";
 
@@ -29,34 +31,6 @@ pub enum Microphone {
         /// Such as `alsasrc device=hw:1 buffer-time=100000`.
         launch: String,
     },
-}
-
-/// A system of audio devices.
-struct System {
-    /// What device names begin with.
-    prefix: &'static str,
-    element: &'static str,
-    /// The element's property for the device.
-    property: &'static str,
-    package: &'static str,
-}
-
-const SYSTEMS: [System; 3] = [
-    System { prefix: "alsa", element: "alsasrc", property: "device", package: "gstreamer1.0-alsa" },
-    System { prefix: "pulse", element: "pulsesrc", property: "device", package: "gstreamer1.0-pulseaudio" },
-    System {
-        prefix: "pipewire",
-        element: "pipewiresrc",
-        property: "target-object",
-        package: "gstreamer1.0-pipewire",
-    },
-];
-
-/// The system of a device, and the device's name there.
-fn system(name: &str) -> Option<(&'static System, &str)> {
-    let (prefix, rest) = name.split_once(':')?;
-    let system = SYSTEMS.iter().find(|system| system.prefix == prefix)?;
-    (!rest.is_empty()).then_some((system, rest))
 }
 
 impl FromStr for Microphone {
@@ -90,10 +64,9 @@ impl Microphone {
     pub(super) fn head(&self) -> (String, Option<(&'static str, String)>) {
         match self {
             Microphone::Device { name } => match system(name) {
-                Some((system, device)) => (
-                    format!("{} name=microphone", system.element),
-                    Some((system.property, device.to_owned())),
-                ),
+                Some((system, device)) => {
+                    (format!("{} name=microphone", system.source), Some((system.property, device.to_owned())))
+                }
                 None => (String::new(), None),
             },
             Microphone::Element { launch } => (launch.clone(), None),
@@ -115,7 +88,7 @@ impl Microphone {
                     );
                     MediaError::new(ErrorKind::BadSettings, words)
                 };
-                system(name).map(|(system, _)| (system.element, system.package)).ok_or_else(unknown)?
+                system(name).map(|(system, _)| (system.source, system.package)).ok_or_else(unknown)?
             }
             Microphone::Element { launch } => {
                 let built = gst::parse::bin_from_description(launch, true);
@@ -135,13 +108,6 @@ impl Microphone {
             Microphone::Default | Microphone::None => "the default microphone".into(),
             Microphone::Element { launch } => format!("microphone \"{launch}\""),
         }
-    }
-}
-
-fn need(element: &str, package: &str) -> Result<(), MediaError> {
-    match gst::ElementFactory::find(element) {
-        Some(_) => Ok(()),
-        None => Err(MediaError::missing_plugin(element, package)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Helpers for pipelines: build them from launch lines, find their parts, play them to the end.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -23,6 +24,19 @@ pub(super) fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element,
     pipeline
         .by_name(name)
         .ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
+}
+
+/// Checks that an element is installed; its package is named otherwise.
+pub(super) fn need(element: &str, package: &str) -> Result<(), MediaError> {
+    match gst::ElementFactory::find(element) {
+        Some(_) => Ok(()),
+        None => Err(MediaError::missing_plugin(element, package)),
+    }
+}
+
+/// Locks what no code under the lock leaves half changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The sink pad of a filter, by the filter's name.

@@ -1,7 +1,8 @@
 //! The table of a pipeline's streams: the kind of each, what produces it, and what was requested.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
+use super::parts::lock;
 use crate::media::adapt::ladder::Quality;
 use crate::media::source::{Listener, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo};
@@ -96,8 +97,4 @@ impl Announced {
             on(SourceEvent::Streams(self.infos()));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
