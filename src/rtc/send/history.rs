@@ -124,6 +124,12 @@ impl History {
         self.whole(number).is_some_and(|number| number < self.begins)
     }
 
+    /// Whether a packet was sent and is kept.
+    pub(in crate::rtc) fn is_kept(&self, number: u16) -> bool {
+        let oldest = self.runs.front().map(|run| run.number);
+        self.whole(number).is_some_and(|number| oldest.is_some_and(|oldest| number >= oldest))
+    }
+
     fn newest(&self) -> Option<u64> {
         self.runs.back().map(|run| run.number + run.count as u64 - 1)
     }

@@ -18,16 +18,23 @@ pub(in crate::rtc) struct Pacer {
     burst: Duration,
     /// When everything sent so far has passed, at the rate.
     through: Instant,
+    /// Nothing leaves before.
+    held: Instant,
 }
 
 impl Pacer {
     pub(in crate::rtc) fn new(rate: u64, now: Instant) -> Pacer {
-        Pacer { rate: rate.max(1), burst: BURST, through: now }
+        Pacer { rate: rate.max(1), burst: BURST, through: now, held: now }
     }
 
-    /// Sets the pacing rate, in bit/s.
-    pub(in crate::rtc) fn set_rate(&mut self, rate: u64) {
-        self.rate = rate.max(1);
+    /// Sets the pacing rate, in bit/s. At a higher rate, what was sent passes sooner; at a lower one it takes as long as
+    /// before, because the rate was lowered for some of it to arrive.
+    pub(in crate::rtc) fn set_rate(&mut self, rate: u64, now: Instant) {
+        let before = std::mem::replace(&mut self.rate, rate.max(1));
+        if before < self.rate {
+            let nanos = self.ahead(now).as_nanos() * u128::from(before) / u128::from(self.rate);
+            self.limit(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)), now);
+        }
     }
 
     /// Sets whether a probe is being sent. The packets of one burst would arrive within one tick of the receiver's
@@ -38,16 +45,16 @@ impl Pacer {
 
     /// When the next packet may leave: now, if that is not in the future.
     pub(in crate::rtc) fn opens_at(&self) -> Instant {
-        self.through.checked_sub(self.burst).unwrap_or(self.through)
+        self.through.checked_sub(self.burst).unwrap_or(self.through).max(self.held)
     }
 
     pub(in crate::rtc) fn is_open(&self, now: Instant) -> bool {
         self.opens_at() <= now
     }
 
-    /// Whether everything sent has passed.
+    /// Whether everything sent has passed, and more may leave.
     pub(in crate::rtc) fn is_idle(&self, now: Instant) -> bool {
-        self.through <= now
+        self.through.max(self.held) <= now
     }
 
     /// The time until everything sent has passed, at the rate.
@@ -57,7 +64,7 @@ impl Pacer {
 
     /// Nothing leaves until then.
     pub(in crate::rtc) fn hold(&mut self, until: Instant) {
-        self.through = self.through.max(until + self.burst);
+        self.held = self.held.max(until);
     }
 
     /// No more than this time is left until everything sent has passed.
@@ -105,7 +112,9 @@ mod tests {
         let now = Instant::now();
         let (mut pacer, later) = (Pacer::new(8_000_000, now), now + Duration::from_millis(200));
         pacer.hold(later);
-        assert_eq!((pacer.opens_at(), pacer.ahead(now)), (later, later - now + BURST));
+        pacer.set_rate(16_000_000, now);
+        assert_eq!((pacer.opens_at(), pacer.is_idle(now), pacer.is_idle(later)), (later, false, true));
+        pacer.spend(200_000, now);
         pacer.limit(Duration::from_millis(50), now);
         assert_eq!(pacer.ahead(now), Duration::from_millis(50));
         pacer.limit(Duration::from_millis(80), now);
@@ -113,10 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_passes_sooner_at_a_higher_rate() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(80_000, now);
+        pacer.spend(10_000, now);
+        assert_eq!(pacer.ahead(now), Duration::from_secs(1));
+        let later = now + Duration::from_millis(500);
+        pacer.set_rate(40_000, later);
+        assert_eq!(pacer.ahead(later), Duration::from_millis(500));
+        pacer.set_rate(400_000, later);
+        assert_eq!(pacer.ahead(later), Duration::from_millis(50));
+        pacer.set_rate(0, later);
+        pacer.set_rate(8_000_000, now + Duration::from_secs(9));
+        assert!(pacer.is_idle(now + Duration::from_secs(9)));
+    }
+
+    #[test]
     fn another_rate_counts_from_now_on() {
         let now = Instant::now();
         let mut pacer = Pacer::new(1_000, now);
-        pacer.set_rate(8_000_000);
+        pacer.set_rate(8_000_000, now);
         for _ in 0..41 {
             pacer.spend(1000, now);
         }

@@ -152,7 +152,7 @@ impl Sender {
             head: vec![],
             scratch: vec![],
         };
-        sender.set_rate();
+        sender.set_rate(now);
         sender
     }
 
@@ -317,7 +317,7 @@ impl Sender {
         };
         self.scratch = scratch;
         if opened {
-            self.set_rate();
+            self.set_rate(now);
             let (estimate, before) = (self.estimator.estimate(), f64::from(self.reported));
             if (f64::from(estimate) - before).abs() > before * CHANGE {
                 self.reported = estimate;
@@ -355,23 +355,31 @@ impl Sender {
                 self.counts.nacks += 1;
                 let again = self.estimator.rtt().unwrap_or(REPEAT_AGAIN);
                 let is_crowded = self.budget.ahead(now) > CROWDED;
+                let is_limited = self.ratio.is_high();
+                // What is not repeated, now or ever, is mended by a key frame, if none came since.
                 let mut is_gone = false;
                 for number in numbers.clone() {
-                    if self.repeats.len() >= MAX_REPEATS {
-                        break;
-                    }
                     let history = &mut self.tracks[i].history;
                     if history.is_abandoned(number) || is_crowded && history.is_superseded(number) {
                         continue;
                     }
+                    let is_full = self.repeats.len() >= MAX_REPEATS;
                     is_gone |= history.is_gone(number, now);
+                    is_gone |= !is_crowded
+                        && (is_full || is_limited)
+                        && history.is_kept(number)
+                        && !history.is_superseded(number);
+                    if is_full {
+                        continue;
+                    }
                     let repeat = history.repeat(number, again, now);
                     self.repeats.extend(repeat.map(|repeat| (i, repeat)));
                 }
                 // A viewer that waits for lost packets requests a key frame only after seconds: libwebrtc after three.
+                let reported = self.estimator.reported_to();
                 let track = &mut self.tracks[i];
                 let is_new = track.gone.is_none_or(|at| now.saturating_duration_since(at) >= ASK_AGAIN);
-                if is_gone && is_new {
+                if is_gone && is_new && !track.has_key_on_its_way(reported, now) {
                     track.gone = Some(now);
                     track.current().map(Heard::KeyFrame).map(&mut *heard);
                 }
@@ -404,7 +412,7 @@ impl Sender {
         if self.keyed.is_some() && self.may_probe() {
             self.probing = self.estimator.poll_probe(now).map(|probe| (probe, probe.bytes));
         }
-        self.set_rate();
+        self.set_rate(now);
     }
 
     /// Whether a probe could start now.
@@ -412,13 +420,13 @@ impl Sender {
         self.probing.is_none() && self.tracks.iter().any(Track::can_probe)
     }
 
-    fn set_rate(&mut self) {
+    fn set_rate(&mut self, now: Instant) {
         let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
-        self.pacer.set_rate(paced.max(probed));
+        self.pacer.set_rate(paced.max(probed), now);
         // Not before the first frame, which would be delayed if its packets were spread out.
         self.pacer.set_probing(self.probing.is_some() && self.delays().is_some());
-        self.budget.set_rate(self.estimator.estimate().into());
+        self.budget.set_rate(self.estimator.estimate().into(), now);
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), or to check whether packets may leave.
@@ -544,13 +552,13 @@ impl Sender {
             *left = left.saturating_sub(out.sent);
             if *left == 0 {
                 self.probing = None;
-                self.set_rate();
+                self.set_rate(now);
             }
         }
         if batch.is_empty() && self.paced_at().is_some_and(|at| at <= now) {
             // What cannot be sent now never can be; it must not be offered to the socket forever.
             (self.probing, self.repeats) = (None, VecDeque::new());
-            self.set_rate();
+            self.set_rate(now);
         }
         (!batch.is_empty()).then(|| batch.take())
     }

@@ -205,7 +205,7 @@ impl Track {
             return self.push_audio(cut, now);
         }
         let is_idle = outlet.is_idle && self.waiting.is_empty();
-        let (mut begins_anew, mut switched) = (false, false);
+        let mut switched = false;
         match self.selection.handle_frame(stream, cut.key, is_idle, outlet.is_crowded, now) {
             Verdict::Ignore => return Pushed::default(),
             Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), ..Pushed::default() },
@@ -219,7 +219,7 @@ impl Track {
             // Waiting frames of the other stream are obsolete, but a frame whose sending has begun is finished.
             Verdict::Switch => {
                 self.waiting.truncate(usize::from(self.index > 0));
-                (begins_anew, switched) = (true, true);
+                switched = true;
                 // What the network could not carry was the other stream.
                 if matches!(self.gate, Gate::Open | Gate::Stuck) {
                     self.gate = Gate::AwaitsKey { asked: now, cause: KeyFrameReason::Join };
@@ -230,12 +230,10 @@ impl Track {
         // A stream changes its codec at a key frame.
         if self.sent != cut.codec && cut.key {
             self.waiting.truncate(usize::from(self.index > 0));
-            begins_anew = true;
         } else if self.sent != cut.codec && self.gate == Gate::Open {
             return Pushed { wanted: self.await_key(now).map(|_| KeyFrameReason::Join), ..Pushed::default() };
         }
         let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
-        begins_anew |= self.gate != Gate::Open;
         self.gate = gate;
         let mut skipped = 1;
         if matches!(gate, Gate::Behind | Gate::Stuck) {
@@ -244,7 +242,7 @@ impl Track {
             self.index = 0;
         }
         let Some(cause) = gate.cause() else {
-            if begins_anew {
+            if cut.key {
                 self.history.begin_anew();
             }
             self.stopwatch.handle_frame(cut.timestamp.wallclock, cut.encoding, now);

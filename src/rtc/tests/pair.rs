@@ -51,7 +51,7 @@ pub(super) struct Pair {
     pub(super) late: u64,
     /// How long they take.
     pub(super) latency: Duration,
-    chance: u64,
+    pub(super) chance: u64,
     /// What becomes of an answer on its way.
     pub(super) doctor: fn(String) -> String,
     pub(super) pictures: u64,

@@ -259,52 +259,62 @@ fn a_rough_network_is_watched_through() {
         /// Of a hundred frames that come, and the longest time without one in milliseconds.
         least: usize,
         freeze: u64,
+        /// How many runs: most of them must be that good.
+        runs: u64,
     }
     let table = [
-        Rough { loss: 5, late: 0, latency: 15, least: 97, freeze: 300 },
-        Rough { loss: 20, late: 0, latency: 15, least: 85, freeze: 1500 },
-        Rough { loss: 0, late: 20, latency: 15, least: 99, freeze: 150 },
-        Rough { loss: 0, late: 0, latency: 200, least: 99, freeze: 100 },
-        Rough { loss: 5, late: 5, latency: 100, least: 95, freeze: 1500 },
-        Rough { loss: 20, late: 20, latency: 100, least: 40, freeze: 4000 },
+        Rough { loss: 5, late: 0, latency: 15, least: 97, freeze: 300, runs: 1 },
+        Rough { loss: 20, late: 0, latency: 15, least: 85, freeze: 1500, runs: 1 },
+        Rough { loss: 0, late: 20, latency: 15, least: 99, freeze: 150, runs: 1 },
+        Rough { loss: 0, late: 0, latency: 200, least: 99, freeze: 100, runs: 1 },
+        Rough { loss: 5, late: 5, latency: 100, least: 95, freeze: 1500, runs: 1 },
+        Rough { loss: 20, late: 20, latency: 100, least: 40, freeze: 4000, runs: 3 },
         // Two requests fit into the second that a packet is waited for.
-        Rough { loss: 5, late: 5, latency: 200, least: 60, freeze: 3000 },
+        Rough { loss: 5, late: 5, latency: 200, least: 60, freeze: 3000, runs: 3 },
     ];
     let mut failed = vec![];
-    for Rough { loss, late, latency, least, freeze } in table {
-        let mut pair = Pair::call(directions(&[], &BOTH), directions(&BOTH, &[])).expect("agreed");
-        pair.latency = ms(latency);
-        pair.run(ms(3000));
-        assert!(pair.peers[0].connected);
-        let begun = (pair.peers[0].frames.len(), pair.pictures);
-        (pair.loss, pair.late) = (loss, late);
-        pair.run(ms(30_000));
-        (pair.loss, pair.late) = (0, 0);
-        pair.run(ms(2000));
-        let [watcher, camera] = &pair.peers;
-        watcher.received(Codec::H264, camera);
-        let of = |codec| watcher.frames[begun.0..].iter().filter(move |frame| frame.codec == codec);
-        let video: Vec<&Frame> = of(Codec::H264).collect();
-        let sent = (pair.pictures - begun.1) as usize;
-        let share = video.len() * 100 / sent;
-        let longest = video.windows(2).map(|pair| (pair[1].pts - pair[0].pts).as_millis() as u64).max();
-        let audio = of(Codec::Opus).count() * 100 / sent;
-        let got = watcher.stats().received;
-        println!(
-            "loss {loss} %, late {late} %, {latency} ms: {share} % of the frames, {audio} % of the audio, {longest:?} ms \
-             without, {} NACKs, {} PLIs, {} lost",
-            got.nacks, got.key_frame_requests, got.lost,
-        );
-        if share < least || longest.is_none_or(|longest| longest > freeze) || audio < 99 - loss as usize - 3 {
-            failed.push((loss, late, latency));
-        }
-        // The last frames came soon, and sound and picture are where they were sent: at the same times.
-        let last = |codec| of(codec).next_back().expect("frames").pts;
-        if last(Codec::H264).abs_diff(last(Codec::Opus)) > ms(40) {
+    for Rough { loss, late, latency, least, freeze, runs } in table {
+        let good = (1..=runs).filter(|chance| {
+            let (share, audio, longest) = rough(*chance, loss, late, latency);
+            share >= least && longest <= freeze && audio >= 99 - loss as usize - 3
+        });
+        if good.count() as u64 * 2 <= runs {
             failed.push((loss, late, latency));
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Runs half a minute of it. Returns the share of the frames and of the audio that came, in percent, and the longest
+/// time without a frame, in milliseconds.
+fn rough(chance: u64, loss: u64, late: u64, latency: u64) -> (usize, usize, u64) {
+    let mut pair = Pair::call(directions(&[], &BOTH), directions(&BOTH, &[])).expect("agreed");
+    (pair.latency, pair.chance) = (ms(latency), chance);
+    pair.run(ms(3000));
+    assert!(pair.peers[0].connected);
+    let begun = (pair.peers[0].frames.len(), pair.pictures);
+    (pair.loss, pair.late) = (loss, late);
+    pair.run(ms(30_000));
+    (pair.loss, pair.late) = (0, 0);
+    pair.run(ms(2000));
+    let [watcher, camera] = &pair.peers;
+    watcher.received(Codec::H264, camera);
+    let of = |codec| watcher.frames[begun.0..].iter().filter(move |frame| frame.codec == codec);
+    let video: Vec<&Frame> = of(Codec::H264).collect();
+    let sent = (pair.pictures - begun.1) as usize;
+    let share = video.len() * 100 / sent;
+    let longest = video.windows(2).map(|pair| (pair[1].pts - pair[0].pts).as_millis() as u64).max();
+    let audio = of(Codec::Opus).count() * 100 / sent;
+    let got = watcher.stats().received;
+    println!(
+        "loss {loss} %, late {late} %, {latency} ms: {share} % of the frames, {audio} % of the audio, {longest:?} ms \
+         without, {} NACKs, {} PLIs, {} lost",
+        got.nacks, got.key_frame_requests, got.lost,
+    );
+    // The last frames came soon, and sound and picture are where they were sent: at the same times.
+    let last = |codec| of(codec).next_back().expect("frames").pts;
+    assert!(last(Codec::H264).abs_diff(last(Codec::Opus)) <= ms(40), "{loss} %, {late} %, {latency} ms");
+    (share, audio, longest.unwrap_or(u64::MAX))
 }
 
 /// A description with these sections: its lines after `a=mid`, by `m=` line and mid.

@@ -81,6 +81,27 @@ fn lost_packets_are_repeated() {
 }
 
 #[test]
+fn a_key_frame_mends_what_is_too_much_to_repeat() {
+    let mut w = World::new();
+    // 2 Mbit/s.
+    (w.streams, w.frame_size) = (vec![H264], 8000);
+    w.viewer(1);
+    w.run(ms(3000));
+    let wanted = |w: &World| w.events.iter().filter(|(_, e)| is_loss(e, H264)).count();
+    w.lose = |n| n % 29 == 0;
+    w.run(ms(2000));
+    assert_eq!(wanted(&w), 0, "all of that is repeated");
+    // The network changes.
+    w.lose = |_| true;
+    w.run(ms(800));
+    w.lose = |_| false;
+    w.run(ms(200));
+    assert_eq!(wanted(&w), 1);
+    w.run(ms(3000));
+    assert_eq!(wanted(&w), 1, "it came");
+}
+
+#[test]
 fn what_is_not_repeated_is_missed() {
     // The counterpart of the test above: without its cache the same loss is seen.
     let mut w = World::with(Config { resend_packets: 0, ..Config::default() });
