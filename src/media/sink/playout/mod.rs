@@ -254,6 +254,25 @@ impl Playout {
     }
 
     fn release(&mut self, now: Micros) {
+        self.release_audio(now);
+        let (offset, audible) = (self.audio.offset(), self.audio.plays());
+        while let Some((frame, due, show)) = self.video.next(&mut self.timeline, offset, now, audible) {
+            *(if show { &mut self.counts.video } else { &mut self.counts.video_late }) += 1;
+            self.out.push_back(Output::Video { frame, at: instant(self.epoch, due + LEAD), show });
+        }
+        // While no audio plays, video lowers the latency, and audio that waits may be due by that.
+        self.release_audio(now);
+        for (kind, presence) in
+            [(Kind::Audio, &mut self.audio.presence), (Kind::Video, &mut self.video.presence)]
+        {
+            if presence.stalls_at().is_some_and(|at| now >= at) {
+                presence.stalled = true;
+                self.out.push_back(Output::Stalled(kind));
+            }
+        }
+    }
+
+    fn release_audio(&mut self, now: Micros) {
         let epoch = self.epoch;
         let at = |micros: Micros| instant(epoch, micros + LEAD);
         while let Some(next) = self.audio.next(&mut self.timeline, now, &mut self.counts) {
@@ -265,19 +284,6 @@ impl Playout {
                     Output::Conceal { at: at(due), duration: length(duration) }
                 }
             });
-        }
-        let (offset, audible) = (self.audio.offset(), self.audio.plays());
-        while let Some((frame, due, show)) = self.video.next(&mut self.timeline, offset, now, audible) {
-            *(if show { &mut self.counts.video } else { &mut self.counts.video_late }) += 1;
-            self.out.push_back(Output::Video { frame, at: at(due), show });
-        }
-        for (kind, presence) in
-            [(Kind::Audio, &mut self.audio.presence), (Kind::Video, &mut self.video.presence)]
-        {
-            if presence.stalls_at().is_some_and(|at| now >= at) {
-                presence.stalled = true;
-                self.out.push_back(Output::Stalled(kind));
-            }
         }
     }
 
