@@ -92,9 +92,10 @@ pub(super) struct View {
 }
 
 impl View {
-    /// What the path carries while it is overloaded.
+    /// What the path carries while it is overloaded. What arrives shows that only if more was sent: after a pause, it is
+    /// next to nothing.
     fn passes(&self) -> Option<f64> {
-        self.busy.or(self.acked)
+        self.busy.or(self.acked.filter(|acked| self.sent.is_some_and(|sent| sent > *acked)))
     }
 
     /// Whether what is sent arrives. A full queue is as long all the time as a longer route, but drops what does not pass.

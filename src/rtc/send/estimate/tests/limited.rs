@@ -1,5 +1,9 @@
 //! An application that sends less than the path carries: the estimate stays, and no probe exceeds what is wanted.
 
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::super::{Arrival, Estimator, Limits, Sent};
 use super::S;
 use super::link::Path;
 use super::sender::Video;
@@ -67,4 +71,41 @@ fn the_upper_bound_is_probed_and_not_passed() {
     assert!(run.reaches(1.5e6, 0).is_some_and(|after| after < 1_000));
     assert!(run.points.iter().all(|point| point.estimate <= 1.5e6));
     assert!(run.probes < 5, "{}", run.probes);
+}
+
+/// A burst fills the queue of a slow path; then nothing is sent for a while, and then a little.
+#[test]
+fn a_pause_while_a_queue_drains_is_not_taken_for_the_path() {
+    let start = Instant::now();
+    let limits = Limits { initial: 600_000, min: 50_000, max: 5_000_000 };
+    for pause in (100..3000).step_by(10) {
+        let mut estimator = Estimator::new(limits, start);
+        let (mut number, mut free, mut waiting) = (0, 0_u64, VecDeque::new());
+        let mut least = u32::MAX;
+        for ms in 0..700 + pause + 2000 {
+            let now = start + Duration::from_millis(ms);
+            // 600 kbit/s, and after the pause 100.
+            let every = if ms < 700 { 16 } else { 96 };
+            if (ms < 700 || ms >= 700 + pause) && ms % every == 0 {
+                estimator.handle_sent(Sent { number, size: 1200, at: now, probe: None });
+                // 300 kbit/s.
+                free = free.max(ms) + 32;
+                waiting.push_back((free, number));
+                number += 1;
+            }
+            if ms % 50 == 0 {
+                let is_here = |(at, _): &(u64, u64)| *at <= ms;
+                let count = waiting.iter().take_while(|packet| is_here(packet)).count();
+                let came: Vec<_> = waiting.drain(..count).collect();
+                let report = |(at, number): &(u64, u64)| Arrival {
+                    number: *number as u16,
+                    at: Some(*at as i64 * 1000),
+                };
+                estimator.handle_feedback(came.iter().map(report), now);
+                least = least.min(estimator.estimate());
+            }
+        }
+        assert!(least >= 130_000, "{least} after {pause} ms");
+        assert!(estimator.estimate() >= 250_000, "{} after {pause} ms", estimator.estimate());
+    }
 }
