@@ -7,6 +7,7 @@ mod connect;
 mod credentials;
 mod describe;
 mod direction;
+mod formats;
 mod known;
 pub(in crate::rtc) mod negotiate;
 mod offering;
