@@ -124,6 +124,10 @@ pub(super) fn from_gstreamer(microphone: &Microphone, error: &glib::Error, debug
     } else if resource.is_some() || has("No such entity") {
         let cure = "`symple devices` lists the microphones";
         (ErrorKind::NoMicrophone, format!("{what} cannot be used: {} ({cure})", error.message()))
+    } else if matches!(microphone, Microphone::Device { .. }) && has("not-negotiated") {
+        // What PulseAudio's source says of a device that is not there.
+        let cure = "`symple devices` lists the microphones";
+        (ErrorKind::NoMicrophone, format!("{what} cannot be used: there is no such device ({cure})"))
     } else if *microphone == Microphone::Default {
         // The automatic source tries OpenAL last, whose errors say nothing.
         return none_works();
@@ -194,6 +198,9 @@ mod tests {
         }
         let entity = glib::Error::new(R::Failed, "Failed to connect stream: No such entity");
         assert_eq!(from_gstreamer(&microphone, &entity, "").code(), "no-microphone");
+        let missing = glib::Error::new(gst::StreamError::Failed, "Internal data stream error.");
+        let found = from_gstreamer(&microphone, &missing, "streaming stopped, reason not-negotiated (-4)");
+        assert_eq!(found.code(), "no-microphone");
         let openal = glib::Error::new(gst::StreamError::Failed, "Internal data stream error.");
         let found = from_gstreamer(&Microphone::Default, &openal, "streaming stopped, reason error (-5)");
         assert_eq!(found, none_works());
