@@ -87,7 +87,7 @@ fn a_call_survives_networks_with_loss_reordering_and_delay() {
     ] {
         let name = format!("loss {loss}, {delay} ms, jitter {jitter} ms");
         // On the worst network, chance decides how soon a key frame arrives whole: the median of several calls counts.
-        let seeds = if loss == 0.2 && delay == 100 { 7..14 } else { 7..8 };
+        let seeds = if loss == 0.2 && delay == 100 { 7..21 } else { 7..8 };
         let network = || Network { loss: 0.0, delay: ms(delay), jitter: ms(jitter) };
         let mut all: Vec<_> = seeds.flat_map(|seed| received(loss, network(), seed, &name)).collect();
         println!("{name}: {all:?}");
@@ -97,8 +97,8 @@ fn a_call_survives_networks_with_loss_reordering_and_delay() {
         let audio = all.iter().map(|(_, audio)| *audio).min().expect("two");
         // Of 500 each. Audio is not sent again.
         let (least_video, least_audio) = match loss {
-            // The median of 28 is 133, and that of fourteen 105 to 142.
-            0.2 => (80, 330),
+            // Of 28 calls the median is 133; of fourteen, chance makes it 105 to 142.
+            0.2 => (120, 330),
             0.0 => (450, 450),
             // Reordering looks like congestion to who measures delay, and less is sent.
             _ => (150, 400),
