@@ -1,8 +1,8 @@
-//! Cryptography of sessions on the system's libssl.
+//! Cryptography of sessions, on the system's libssl.
 //!
-//! str0m takes its cryptography as trait objects. These use the `openssl` crate directly, so that a device needs only one
-//! crypto library. The media paths get a session's keys from here too: what is sent and received is sealed and opened by
-//! [`seal`], [`open`] and, with the feature `recv`, `open_rtp`.
+//! str0m takes its cryptography as trait objects, which these are. The media paths get a session's keys from here too:
+//! what is sent and received is sealed and opened by [`seal`], [`open`] and, with the feature `recv`, `open_rtp`, whose
+//! GCM is that of the crate `ring`, which TLS brings anyway.
 
 mod dtls;
 mod hmac;

@@ -76,10 +76,11 @@ impl Sealer {
         let at = out.len();
         out.reserve(head.len() + payload.len() + self.tag);
         out.extend_from_slice(head);
-        out.resize(at + head.len() + payload.len() + self.tag, 0);
+        out.extend_from_slice(payload);
+        out.resize(out.len() + self.tag, 0);
         let (text, tag) = out[at + head.len()..].split_at_mut(payload.len());
         let rollovers = (index >> 16) as u32;
-        self.rtp.seal(Packet { ssrc, index, head, behind: rollovers.to_be_bytes() }, payload, text, tag);
+        self.rtp.seal(Packet { ssrc, index, head, behind: rollovers.to_be_bytes() }, text, tag);
     }
 
     /// Appends a sealed compound packet to `out`.
@@ -105,7 +106,8 @@ impl Sealer {
         let word = (ENCRYPTED | index).to_be_bytes();
         let at = out.len() + head.len();
         out.extend_from_slice(head);
-        out.resize(at + plain.len() + self.tag + word.len(), 0);
+        out.extend_from_slice(plain);
+        out.resize(out.len() + self.tag + word.len(), 0);
         let (text, rest) = out[at..].split_at_mut(plain.len());
         // GCM's tag belongs to the text, and the index comes behind it; a MAC covers the index (RFC 7714, 9.2; RFC 3711,
         // 3.4).
@@ -118,7 +120,7 @@ impl Sealer {
             place.copy_from_slice(&word);
             tag
         };
-        self.rtcp.seal(Packet { ssrc, index: index.into(), head, behind: word }, plain, text, tag);
+        self.rtcp.seal(Packet { ssrc, index: index.into(), head, behind: word }, text, tag);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
 use openssl::error::ErrorStack;
 use openssl::memcmp;
+use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 
 use super::hmac::{self, Mac};
 use super::keys::{Master, Profile};
@@ -67,15 +68,17 @@ pub(super) struct Packet<'a> {
 }
 
 /// A cipher with its keys set; each packet brings its IV.
+///
+/// GCM is ring's: with OpenSSL 3 a packet of 1100 bytes takes about twice the time, because an IV and a tag go through its
+/// parameters, which are looked up by name.
 pub(super) struct Suite {
     traffic: Traffic,
-    context: CipherCtx,
     mode: Mode,
 }
 
 enum Mode {
-    Gcm { salt: [u8; 12] },
-    Counter { salt: [u8; 14], mac: Mac },
+    Gcm { salt: [u8; 12], key: Box<LessSafeKey> },
+    Counter { salt: [u8; 14], context: CipherCtx, mac: Mac },
 }
 
 impl Suite {
@@ -88,74 +91,46 @@ impl Suite {
     }
 
     fn new(profile: Profile, traffic: Traffic, session: &SessionKeys, seals: bool) -> Suite {
-        let cipher = match profile {
-            Profile::Aes128CmSha1 => Cipher::aes_128_ctr(),
-            Profile::Aes128Gcm => Cipher::aes_128_gcm(),
-            Profile::Aes256Gcm => Cipher::aes_256_gcm(),
-        };
-        let mut context = CipherCtx::new().expect(NEVER);
-        let (cipher, key) = (Some(cipher), Some(&*session.key));
-        if seals {
-            context.encrypt_init(cipher, key, None).expect(NEVER);
-        } else {
-            context.decrypt_init(cipher, key, None).expect(NEVER);
-        }
-        const SALT: &str = "a salt has its profile's length";
         let mode = match profile {
-            Profile::Aes128CmSha1 => {
-                Mode::Counter { salt: session.salt[..].try_into().expect(SALT), mac: Mac::new(&session.auth) }
-            }
-            Profile::Aes128Gcm | Profile::Aes256Gcm => {
-                Mode::Gcm { salt: session.salt[..].try_into().expect(SALT) }
-            }
+            Profile::Aes128CmSha1 => Mode::counter(session, seals),
+            Profile::Aes128Gcm => Mode::gcm(&AES_128_GCM, session),
+            Profile::Aes256Gcm => Mode::gcm(&AES_256_GCM, session),
         };
-        Suite { traffic, context, mode }
+        Suite { traffic, mode }
     }
 
-    /// Encrypts `input` into `text`, which is as long, and writes the tag.
-    pub(super) fn seal(&mut self, packet: Packet<'_>, input: &[u8], text: &mut [u8], tag: &mut [u8]) {
-        self.try_seal(packet, input, text, tag).expect(NEVER);
-    }
-
-    fn try_seal(
-        &mut self,
-        packet: Packet<'_>,
-        input: &[u8],
-        text: &mut [u8],
-        tag: &mut [u8],
-    ) -> Result<(), ErrorStack> {
-        let context = &mut self.context;
-        match &self.mode {
-            Mode::Gcm { salt } => {
-                context.encrypt_init(None, None, Some(&gcm_iv(salt, packet)))?;
-                authenticate(context, self.traffic, packet)?;
-                context.cipher_update(input, Some(text))?;
-                context.cipher_final(&mut [])?;
-                context.tag(tag)
+    /// Encrypts `text` in place, and writes the tag.
+    pub(super) fn seal(&mut self, packet: Packet<'_>, text: &mut [u8], tag: &mut [u8]) {
+        match &mut self.mode {
+            Mode::Gcm { salt, key } => {
+                let nonce = gcm_nonce(salt, packet);
+                let sealed = authenticated(self.traffic, packet, |data| {
+                    key.seal_in_place_separate_tag(nonce, Aad::from(data), text)
+                });
+                tag.copy_from_slice(sealed.expect("a packet is shorter than GCM's limit").as_ref());
             }
-            Mode::Counter { salt, mac } => {
-                context.encrypt_init(None, None, Some(&counter_iv(salt, packet)))?;
-                context.cipher_update(input, Some(text))?;
+            Mode::Counter { salt, context, mac } => {
+                context.encrypt_init(None, None, Some(&counter_iv(salt, packet))).expect(NEVER);
+                context.cipher_update_inplace(text, text.len()).expect(NEVER);
                 let whole = mac.of(&[packet.head, text, &packet.behind]);
                 tag.copy_from_slice(&whole[..tag.len()]);
-                Ok(())
             }
         }
     }
 
     /// Decrypts `text` into `output`, which is as long. Without success, what it holds is not authentic.
     pub(super) fn open(&mut self, packet: Packet<'_>, text: &[u8], tag: &[u8], output: &mut [u8]) -> bool {
-        let context = &mut self.context;
-        match &self.mode {
-            Mode::Gcm { salt } => {
-                context.decrypt_init(None, None, Some(&gcm_iv(salt, packet))).expect(NEVER);
-                authenticate(context, self.traffic, packet).expect(NEVER);
-                context.set_tag(tag).expect(NEVER);
-                context.cipher_update(text, Some(output)).expect(NEVER);
-                // Its error says that the tag is another.
-                context.cipher_final(&mut []).is_ok()
+        match &mut self.mode {
+            Mode::Gcm { salt, key } => {
+                let Ok(tag) = tag.try_into() else { return false };
+                let nonce = gcm_nonce(salt, packet);
+                output.copy_from_slice(text);
+                let opened = authenticated(self.traffic, packet, |data| {
+                    key.open_in_place_separate_tag(nonce, Aad::from(data), tag, output, 0..).map(|_| ())
+                });
+                opened.is_ok()
             }
-            Mode::Counter { salt, mac } => {
+            Mode::Counter { salt, context, mac } => {
                 let whole = mac.of(&[packet.head, text, &packet.behind]);
                 if !memcmp::eq(&whole[..tag.len()], tag) {
                     return false;
@@ -168,20 +143,43 @@ impl Suite {
     }
 }
 
-/// The associated data of GCM: of RTCP also the index, which RTP's IV has whole (RFC 7714, 8.2 and 9.2).
-fn authenticate(context: &mut CipherCtx, traffic: Traffic, packet: Packet<'_>) -> Result<(), ErrorStack> {
-    context.cipher_update(packet.head, None)?;
-    if traffic == Traffic::Rtcp {
-        context.cipher_update(&packet.behind, None)?;
+const SALT: &str = "a salt has its profile's length";
+
+impl Mode {
+    fn gcm(algorithm: &'static Algorithm, session: &SessionKeys) -> Mode {
+        let key = UnboundKey::new(algorithm, &session.key).expect("a key has its profile's length");
+        Mode::Gcm { salt: session.salt[..].try_into().expect(SALT), key: Box::new(LessSafeKey::new(key)) }
     }
-    Ok(())
+
+    fn counter(session: &SessionKeys, seals: bool) -> Mode {
+        let mut context = CipherCtx::new().expect(NEVER);
+        let (cipher, key) = (Some(Cipher::aes_128_ctr()), Some(&*session.key));
+        if seals {
+            context.encrypt_init(cipher, key, None).expect(NEVER);
+        } else {
+            context.decrypt_init(cipher, key, None).expect(NEVER);
+        }
+        Mode::Counter {
+            salt: session.salt[..].try_into().expect(SALT),
+            context,
+            mac: Mac::new(&session.auth),
+        }
+    }
+}
+
+/// Passes on the associated data of GCM: of RTCP also the index, which RTP's IV has whole (RFC 7714, 8.2 and 9.2).
+fn authenticated<T>(traffic: Traffic, packet: Packet<'_>, with: impl FnOnce(&[u8]) -> T) -> T {
+    match traffic {
+        Traffic::Rtp => with(packet.head),
+        Traffic::Rtcp => with(&[packet.head, &packet.behind].concat()),
+    }
 }
 
 /// RFC 7714, 8.1 and 9.1.
-fn gcm_iv(salt: &[u8; 12], packet: Packet<'_>) -> [u8; 12] {
+fn gcm_nonce(salt: &[u8; 12], packet: Packet<'_>) -> Nonce {
     let mut iv = *salt;
     xor(&mut iv[2..], packet);
-    iv
+    Nonce::assume_unique_for_key(iv)
 }
 
 /// RFC 3711, 4.1.1.
@@ -241,7 +239,7 @@ mod tests {
         let mut suite = Suite::sealing(Profile::Aes128CmSha1, Traffic::Rtp, &session);
         let packet = Packet { ssrc: 0, index: 0, head: &[], behind: [0; 4] };
         let mut stream = vec![0; 16 * 0xff02];
-        suite.seal(packet, &vec![0; stream.len()], &mut stream, &mut [0; 10]);
+        suite.seal(packet, &mut stream, &mut [0; 10]);
         let block = |n: usize| &stream[16 * n..16 * (n + 1)];
         assert_eq!(block(0), hex("E03EAD0935C95E80E166B16DD92B4EB4"));
         assert_eq!(block(1), hex("D23513162B02D0F72A43A2FE4A5F97AB"));
