@@ -321,7 +321,7 @@ impl Fanout {
         if let Some(goodbye) = self.goodbyes.pop_front() {
             return Some(goodbye);
         }
-        self.with(0, Sessions::poll_transmit)
+        self.shards[0].poll_transmit(self.now)
     }
 
     /// The IDs of all sessions.
@@ -365,6 +365,7 @@ impl Fanout {
         let Some(parcel) = self.cutting.cut(frame, timestamp, self.shared.config.audio_packet) else {
             return;
         };
+        let parcel = Arc::new(parcel);
         // Other drivers begin before this one goes on.
         for at in (0..self.shards.len()).rev() {
             self.with(at, |sessions| sessions.handle_frame(&parcel));
@@ -446,7 +447,7 @@ impl Fanout {
         for at in 0..self.shards.len() {
             let shard = &self.shards[at];
             if shard.has_events() {
-                let events = shard.with(self.now, |sessions| std::mem::take(&mut sessions.events));
+                let events = shard.take_events();
                 for event in &events {
                     if let Event::Closed { session, .. } = event {
                         self.places.remove(session);

@@ -37,14 +37,11 @@ impl Turns {
         self.queue(turn).push_back(id);
     }
 
-    /// The session whose turn it is, which is taken off the list.
-    pub(super) fn next(&mut self) -> Option<(SessionId, Turn)> {
-        let (id, turn) = match self.control.pop_front() {
-            Some(id) => (id, Turn::Control),
-            None => (self.frames.pop_front()?, Turn::Frame),
-        };
+    /// The next session with this to send, which is taken off the list.
+    pub(super) fn next_of(&mut self, turn: Turn) -> Option<SessionId> {
+        let id = self.queue(turn).pop_front()?;
         self.listed.remove(&id);
-        Some((id, turn))
+        Some(id)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn control_goes_before_frames_and_each_has_one_place() {
+    fn each_session_has_one_place_for_what_it_sends_first() {
         let mut turns = Turns::default();
         for n in 1..=3 {
             turns.list(id(n), Some(Turn::Frame));
@@ -83,8 +80,9 @@ mod tests {
         turns.list(id(4), Some(Turn::Control));
         turns.list(id(2), Some(Turn::Control));
         turns.list(id(3), None);
-        let all: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
-        assert_eq!(all, [(id(4), Turn::Control), (id(2), Turn::Control), (id(1), Turn::Frame)]);
+        let mut all = |turn| std::iter::from_fn(|| turns.next_of(turn)).collect::<Vec<_>>();
+        assert_eq!(all(Turn::Control), [id(4), id(2)]);
+        assert_eq!(all(Turn::Frame), [id(1)]);
         assert!(turns.listed.is_empty());
     }
 
@@ -96,14 +94,15 @@ mod tests {
             turns.list(id(n), Some(Turn::Frame));
         }
         let mut order = vec![];
-        while let Some((id, turn)) = turns.next() {
+        while let Some(id) = turns.next_of(Turn::Frame) {
             order.push(id.0);
             left[id.0 as usize] -= 1;
-            turns.list(id, (left[id.0 as usize] > 0).then_some(turn));
+            turns.list(id, (left[id.0 as usize] > 0).then_some(Turn::Frame));
         }
         assert_eq!(order, [0, 1, 2, 0, 2, 0]);
         turns.list(id(1), Some(Turn::Control));
         turns.forget(id(1));
-        assert_eq!(turns.next(), None);
+        assert!(turns.is_empty());
+        assert_eq!(turns.next_of(Turn::Control), None);
     }
 }

@@ -9,6 +9,7 @@ use crate::rtc::send::clock::{Position, Timeline, Timestamp};
 use crate::rtc::send::cut::Cutter;
 use crate::rtc::send::opus::Joiner;
 use crate::rtc::send::track::Cut;
+use crate::rtc::session::{Session, Sink};
 
 /// A stream.
 #[derive(Debug, Default)]
@@ -26,6 +27,28 @@ pub(super) struct Parcel {
     pub(super) joined: Vec<Cut>,
     /// Grows with each, so that nobody is always the last one served.
     pub(super) number: u64,
+}
+
+impl Parcel {
+    /// Whether a viewer watches its stream, and it has something for it.
+    pub(super) fn is_for(&self, session: &Session) -> bool {
+        session.follows(self.stream, self.cut.codec) && !self.cuts(session).is_empty()
+    }
+
+    /// Gives it to a viewer.
+    pub(super) fn hand_to(&self, session: &mut Session, now: Instant, sink: &mut Sink<'_>) {
+        for cut in self.cuts(session) {
+            session.handle_frame(self.stream, cut, now, sink);
+        }
+    }
+
+    /// Viewers get joined audio, and who talks gets each frame.
+    fn cuts(&self, session: &Session) -> &[Cut] {
+        match self.cut.codec {
+            Codec::Opus if !session.is_conversation() => &self.joined,
+            _ => std::slice::from_ref(&self.cut),
+        }
+    }
 }
 
 /// All streams.

@@ -13,7 +13,7 @@ use crate::rtc::directory::Directory;
 use crate::rtc::guard::contained;
 use crate::rtc::ids::ById;
 use crate::rtc::send::gop::Recent;
-use crate::rtc::send_order::Turns;
+use crate::rtc::send_order::{Turn, Turns};
 use crate::rtc::session::channels::ChannelNote;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
@@ -43,6 +43,8 @@ pub(super) struct Sessions {
     /// The video streams, and their frames since the last key frame.
     recent: HashMap<StreamId, Recent>,
     turns: Turns,
+    /// The last frame, for those who have not got it.
+    handing: Option<Handing>,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
     now: Instant,
@@ -52,6 +54,13 @@ struct Member {
     session: Session,
     /// Its entry in the timers.
     due: Option<Instant>,
+}
+
+/// A frame on its way to the sessions. Each gets it when its turn to send comes, so that the memory of each is fetched
+/// into the cache once for a frame.
+struct Handing {
+    parcel: Arc<Parcel>,
+    to: VecDeque<SessionId>,
 }
 
 impl From<Session> for Member {
@@ -75,6 +84,7 @@ impl Sessions {
             timers: BTreeSet::new(),
             recent: HashMap::new(),
             turns: Turns::default(),
+            handing: None,
             events: VecDeque::new(),
             counts: Counts::default(),
             now,
@@ -203,18 +213,29 @@ impl Sessions {
 
     /// Whether something may be sent now.
     pub(super) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+        self.handing.is_some() || !self.turns.is_empty()
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
-        while let Some((id, turn)) = self.turns.next() {
+        loop {
             let mut transmit = None;
-            self.step(id, |session, now, sink| transmit = session.poll_transmit(turn, now, sink));
+            if let Some(id) = self.turns.next_of(Turn::Control) {
+                self.step(id, |session, now, sink| {
+                    transmit = session.poll_transmit(Turn::Control, now, sink)
+                });
+            } else if let Some((parcel, id)) = self.next_to_hand() {
+                self.step(id, |session, now, sink| {
+                    parcel.hand_to(session, now, sink);
+                    transmit = session.poll_transmit(Turn::Frame, now, sink);
+                });
+            } else {
+                let id = self.turns.next_of(Turn::Frame)?;
+                self.step(id, |session, now, sink| transmit = session.poll_transmit(Turn::Frame, now, sink));
+            }
             if transmit.is_some() {
                 return transmit;
             }
         }
-        None
     }
 
     /// Whether somebody here watches a stream.
@@ -227,29 +248,40 @@ impl Sessions {
         self.recent.remove(&stream);
     }
 
-    pub(super) fn handle_frame(&mut self, parcel: &Parcel) {
-        let Parcel { stream, ref cut, ref joined, number } = *parcel;
+    /// Takes a frame for those who watch its stream, whom [`poll_transmit`](Self::poll_transmit) gives it to. Call
+    /// [`hand_out`](Self::hand_out) before whatever else.
+    pub(super) fn handle_frame(&mut self, parcel: &Arc<Parcel>) {
+        let Parcel { stream, ref cut, number, .. } = **parcel;
         let codec = cut.codec;
         if codec.is_video() {
             self.recent.entry(stream).or_default().push(cut, self.now);
         }
-        let follows = |member: &Member| member.session.follows(stream, codec);
-        let mut viewers: Vec<SessionId> =
-            self.all.iter().filter(|(_, member)| follows(member)).map(|(id, _)| *id).collect();
-        if viewers.is_empty() {
+        let takes = |member: &Member| parcel.is_for(&member.session);
+        let mut to: VecDeque<SessionId> =
+            self.all.iter().filter(|(_, member)| takes(member)).map(|(id, _)| *id).collect();
+        if to.is_empty() {
             return;
         }
         // Nobody is always the last one served.
-        let first = usize::try_from(number).unwrap_or(0) % viewers.len();
-        viewers.rotate_left(first);
-        for id in viewers {
-            self.step(id, |session, now, sink| {
-                let alone = codec != Codec::Opus || session.is_conversation();
-                for cut in if alone { std::slice::from_ref(cut) } else { joined } {
-                    session.handle_frame(stream, cut, now, sink);
-                }
-            });
+        let first = usize::try_from(number).unwrap_or(0) % to.len();
+        to.rotate_left(first);
+        self.handing = Some(Handing { parcel: parcel.clone(), to });
+    }
+
+    /// Gives the last frame to those who have not got it: the socket was full.
+    pub(super) fn hand_out(&mut self) {
+        while let Some((parcel, id)) = self.next_to_hand() {
+            self.step(id, |session, now, sink| parcel.hand_to(session, now, sink));
         }
+    }
+
+    fn next_to_hand(&mut self) -> Option<(Arc<Parcel>, SessionId)> {
+        let Handing { parcel, to } = self.handing.as_mut()?;
+        let next = to.pop_front().map(|id| (parcel.clone(), id));
+        if to.is_empty() {
+            self.handing = None;
+        }
+        next
     }
 
     /// Gives a session that joins a stream the frames since the last key frame, if its link is assumed to carry them

@@ -1,11 +1,12 @@
 //! A shard of the sessions, for a driver of its own.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::sessions::Sessions;
-use crate::rtc::{ShardId, Transmit};
+use crate::rtc::{Event, ShardId, Transmit};
 
 /// Some of the sessions of a [`Fanout`](super::Fanout), for a driver of their own: each session is in one shard, and
 /// each shard has its lock. See [`Fanout::shard`](super::Fanout::shard).
@@ -39,7 +40,7 @@ impl Shard {
     /// The next data to send in one system call, as [`Fanout::poll_transmit`](super::Fanout::poll_transmit). No lock is
     /// held when it returns.
     pub fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
-        self.cell.with(now, Sessions::poll_transmit)
+        self.cell.poll_transmit(now)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
@@ -81,17 +82,38 @@ impl Cell {
 
     /// Reads.
     pub(super) fn look<R>(&self, look: impl FnOnce(&Sessions) -> R) -> R {
-        // A panic in a session is contained there, and a session that panicked is dropped.
-        look(&self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.lock())
     }
 
-    /// Lets the sessions do something.
+    /// Lets the sessions do something, after all have the last frame.
     pub(super) fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Sessions) -> R) -> R {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        self.at(now, |sessions| {
+            sessions.hand_out();
+            act(sessions)
+        })
+    }
+
+    pub(super) fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
+        self.at(now, Sessions::poll_transmit)
+    }
+
+    pub(super) fn take_events(&self) -> VecDeque<Event> {
+        let mut sessions = self.lock();
+        self.tells.store(false, Ordering::Release);
+        std::mem::take(&mut sessions.events)
+    }
+
+    fn at<R>(&self, now: Instant, act: impl FnOnce(&mut Sessions) -> R) -> R {
+        let mut sessions = self.lock();
         sessions.tick(now);
         let result = act(&mut sessions);
         self.tells.store(!sessions.events.is_empty(), Ordering::Release);
         result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        // A panic in a session is contained there, and a session that panicked is dropped.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn has_events(&self) -> bool {

@@ -100,6 +100,9 @@ impl Session {
             let data = sent.or_else(|| self.sender.seal_report(&self.receiving.poll_report(now)?))?;
             return Some(Transmit { path, segment: None, data });
         }
+        if !self.sender.has_packets(now) {
+            return None;
+        }
         let (segment, data) = self.sender.poll_packets(&self.wall, now)?;
         Some(Transmit { path, segment, data })
     }
