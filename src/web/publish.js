@@ -1,11 +1,29 @@
 // What we send to a relay: video in several encodings, of which each viewer gets what its network carries.
 
-/** The parts of the full size, and the most bits a second, of each encoding; the smallest comes first (RFC 8853). */
+/**
+ * The parts of the full size, and the most bits a second, of each encoding; the smallest comes first (RFC 8853).
+ * @typedef {{ rid: string, scaleResolutionDownBy: number, maxBitrate: number }} Encoding
+ */
 const ENCODINGS = [
   { rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
   { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 2_500_000 },
 ];
+/**
+ * The pixels from which on Chromium sends two encodings, and three. Of more it leaves out the largest, so that nobody
+ * would see the full size (libwebrtc, simulcast.cc).
+ */
+const PIXELS = [480 * 270, 960 * 540];
+
+/**
+ * The encodings of a video of this size. An unknown size is that of most cameras.
+ * @param {{ width?: number, height?: number }} size
+ * @returns {Encoding[]}
+ */
+export function encodings({ width = 640, height = 480 }) {
+  const count = 1 + PIXELS.filter((least) => width * height >= least).length;
+  return ENCODINGS.slice(-count).map((encoding) => ({ ...encoding }));
+}
 
 /**
  * Sends a track, and receives nothing in its section.
@@ -14,7 +32,7 @@ const ENCODINGS = [
  * @param {MediaStream} stream
  */
 export function publish(connection, track, stream) {
-  const sendEncodings = track.kind === 'video' ? ENCODINGS.map((encoding) => ({ ...encoding })) : [];
+  const sendEncodings = track.kind === 'video' ? encodings(track.getSettings()) : [];
   connection.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings });
 }
 

@@ -1,9 +1,22 @@
 // A person publishes from the page to a relay, and somebody else watches.
 
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 import { judge } from './axe.mjs';
 import { freePort, scenario, until } from './harness.mjs';
 import { HANGUP, as, online, watch, words } from './page.mjs';
+import { encodings } from '../../src/web/publish.js';
+
+test('a small video has fewer encodings, so that the largest is sent', () => {
+  const table = [
+    [{ width: 1920, height: 1080 }, 'l4 m2 h1'], [{ width: 960, height: 540 }, 'l4 m2 h1'], [{ width: 959, height: 540 }, 'm2 h1'],
+    [{ width: 640, height: 480 }, 'm2 h1'], [{}, 'm2 h1'], [{ width: 480, height: 270 }, 'm2 h1'], [{ width: 320, height: 240 }, 'h1'],
+    [{ width: 1080, height: 1920 }, 'l4 m2 h1'],
+  ];
+  for (const [size, expected] of table) {
+    assert.equal(encodings(size).map(({ rid, scaleResolutionDownBy }) => rid + scaleResolutionDownBy).join(' '), expected, JSON.stringify(size));
+  }
+});
 
 async function relay(s, ...args) {
   const port = String(await freePort());
@@ -26,6 +39,7 @@ async function sees(page) {
   await until('20 more frames are shown', async () => await shown() >= before + 20);
 }
 
+const width = (page) => page.evaluate("document.getElementById('video').videoWidth");
 const live = (page) => words(page, /Live on /);
 const state = (page) => page.probe('attribute', '#stage', 'data-state');
 
@@ -51,6 +65,7 @@ scenario('a page publishes its camera to a relay, and another one watches', { ne
 
   const bob = await watch(await s.chromium(), url, { before: as('bob') });
   await sees(bob);
+  await until('the whole camera', async () => (await width(bob)) === 640);
   await until('the figures are those of what is sent', async () => /^\d+×\d+$/.test(await ann.text('#stat-size')) && /bit\/s$/.test(await ann.text('#stat-bitrate')));
   await s.shot(ann, 'live');
   // Nothing comes back.
@@ -66,6 +81,27 @@ scenario('a page publishes its camera to a relay, and another one watches', { ne
   await until('the page watches again', () => ann.evaluate('symple.watching.phase !== "none"'));
   await until('the camera is off', () => ann.evaluate("!document.getElementById('self').srcObject && symple.player?.publishes !== true"));
   await words(bob, /no picture at the moment/);
+});
+
+scenario('a page publishes its whole screen to a relay until the browser stops that', { needs: ['chromium'] }, async (s) => {
+  const { url } = await relay(s, '--codec', 'vp8');
+  const ann = await person(s, url, 'ann');
+  // There may be no screen to capture: a canvas is one.
+  await ann.evaluate(`navigator.mediaDevices.getDisplayMedia = async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 800, height: 450 });
+    const drawing = canvas.getContext('2d');
+    setInterval(() => { drawing.fillStyle = drawing.fillStyle === '#ff0000' ? '#ff0001' : '#ff0000'; drawing.fillRect(0, 0, 800, 450); }, 40);
+    return window.screen_ = canvas.captureStream(25);
+  }`);
+  await ann.click('#publish');
+  await ann.click('#publish-screen');
+  await live(ann);
+  const bob = await watch(await s.chromium(), url, { before: as('bob') });
+  await sees(bob);
+  await until('the whole screen', async () => (await width(bob)) === 800);
+  // The browser's own button.
+  await ann.evaluate("screen_.getTracks().forEach((track) => { track.stop(); track.dispatchEvent(new Event('ended')); })");
+  await words(ann, /Only your microphone is sent/);
 });
 
 scenario('only one publishes at a time, and the other one is told', { needs: ['chromium'] }, async (s) => {

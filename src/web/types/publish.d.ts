@@ -1,4 +1,13 @@
 /**
+ * The encodings of a video of this size. An unknown size is that of most cameras.
+ * @param {{ width?: number, height?: number }} size
+ * @returns {Encoding[]}
+ */
+export function encodings({ width, height }: {
+    width?: number;
+    height?: number;
+}): Encoding[];
+/**
  * Sends a track, and receives nothing in its section.
  * @param {RTCPeerConnection} connection
  * @param {MediaStreamTrack} track
@@ -15,4 +24,12 @@ export function sentOf(report: any[]): {
     width: any;
     height: any;
     codecId: any;
+};
+/**
+ * The parts of the full size, and the most bits a second, of each encoding; the smallest comes first (RFC 8853).
+ */
+export type Encoding = {
+    rid: string;
+    scaleResolutionDownBy: number;
+    maxBitrate: number;
 };
