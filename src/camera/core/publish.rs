@@ -213,7 +213,7 @@ impl CameraCore {
         if let Some(place) = place {
             self.out.push_back(Output::Publish(Order::Frame(frame, place.rank)));
         }
-        if moved || measured {
+        if moved || measured || place.is_some_and(|place| place.silenced) {
             self.note_rates(now);
         }
         if several != before {

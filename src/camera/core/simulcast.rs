@@ -16,6 +16,9 @@ pub(super) const LAYERS: usize = VIDEO_H264_LAYERS.len();
 const MEASURED: Duration = Duration::from_secs(1);
 /// An encoding counts as silent after this time without a frame. A slow screen share has five frames per second.
 const SILENT: Duration = Duration::from_secs(2);
+/// It does so too after this many frames of a worse encoding, since all are of one camera; and it counts as back when it
+/// brought as many again. A browser that tries whether its network carries a better encoding may stop it after a frame.
+const MISSED: u32 = 8;
 /// The weight of the previous average, relative to a new measurement.
 const BEFORE: u64 = 3;
 
@@ -29,6 +32,17 @@ struct Layer {
     since: Option<Instant>,
     bps: Option<u64>,
     is_silent: bool,
+    /// Frames of a worse encoding since the last one of this.
+    missed: u32,
+    /// Frames since it was silent.
+    back: u32,
+}
+
+impl Layer {
+    fn fall_silent(&mut self) {
+        (self.is_silent, self.back) = (true, 0);
+        (self.bytes, self.since, self.bps) = (0, None, None);
+    }
 }
 
 /// The stream that a frame belongs to.
@@ -38,6 +52,8 @@ pub(super) struct Place {
     pub(super) rank: usize,
     /// Whether this frame changed the ranks of encodings.
     pub(super) moved: bool,
+    /// Whether it showed that a better encoding is silent.
+    pub(super) silenced: bool,
 }
 
 /// All encodings of one publisher.
@@ -53,7 +69,11 @@ impl Layers {
     /// Handles a frame of an encoding. Returns `None` before its first key frame.
     pub(super) fn handle_frame(&mut self, number: usize, frame: &Frame, now: Instant) -> Option<Place> {
         let layer = self.all.get_mut(number)?;
-        (layer.heard, layer.is_silent) = (Some(now), false);
+        (layer.heard, layer.missed) = (Some(now), 0);
+        if layer.is_silent {
+            layer.back += 1;
+            layer.is_silent = layer.back < MISSED;
+        }
         if layer.since.is_some() {
             layer.bytes += frame.data.len() as u64;
         } else {
@@ -68,7 +88,16 @@ impl Layers {
             }
         }
         let rank = self.ranks.iter().position(|other| *other == number)?;
-        Some(Place { rank, moved })
+        let mut silenced = false;
+        for better in &self.ranks[..rank] {
+            let layer = &mut self.all[*better];
+            layer.missed += 1;
+            if layer.missed == MISSED {
+                silenced |= !layer.is_silent;
+                layer.fall_silent();
+            }
+        }
+        Some(Place { rank, moved, silenced })
     }
 
     /// Updates the ranks. Returns whether they changed.
@@ -99,9 +128,10 @@ impl Layers {
         }
         self.measured = Some(now);
         for layer in &mut self.all {
-            layer.is_silent = layer.heard.is_some_and(|at| passed(at) >= SILENT);
-            if layer.is_silent {
-                (layer.bytes, layer.since, layer.bps) = (0, None, None);
+            if !layer.is_silent && layer.heard.is_some_and(|at| passed(at) >= SILENT) {
+                layer.fall_silent();
+                // All may have paused.
+                layer.back = MISSED;
             }
             // An encoding that started in the middle is measured the next time.
             let Some(took) = layer.since.map(passed).filter(|took| *took >= MEASURED / 2) else { continue };
@@ -189,6 +219,33 @@ mod tests {
         assert_eq!(take(0, 120, true), Some((2, true)));
         assert_eq!(layers.number(0), Some(2));
         assert_eq!(layers.number(3), None);
+    }
+
+    #[test]
+    fn what_misses_frames_that_a_worse_one_brings_is_silent_until_it_comes_again() {
+        let now = Instant::now();
+        let mut layers = Layers::default();
+        layers.handle_frame(0, &frame(320, true, 100), now);
+        layers.handle_frame(1, &frame(640, true, 100), now);
+        let silenced = |layers: &mut Layers| {
+            layers.handle_frame(0, &frame(320, false, 100), now).is_some_and(|place| place.silenced)
+        };
+        // Every eighth frame is enough: the encoder drops some.
+        for _ in 0..10 {
+            assert!((1..MISSED).all(|_| !silenced(&mut layers)));
+            layers.handle_frame(1, &frame(640, false, 100), now);
+        }
+        assert_eq!(layers.rates()[0], Rate::Own);
+        let all: Vec<bool> = (0..2 * MISSED).map(|_| silenced(&mut layers)).collect();
+        assert_eq!(all.iter().position(|silenced| *silenced), Some(7));
+        assert_eq!(all.iter().filter(|silenced| **silenced).count(), 1);
+        assert_eq!(layers.rates(), [Rate::Silent, Rate::Own, Rate::Silent]);
+        for n in 1..=MISSED {
+            assert_eq!(layers.rates()[0], Rate::Silent, "frame {n}");
+            layers.handle_frame(1, &frame(640, n == 1, 100), now);
+            assert!(!silenced(&mut layers));
+        }
+        assert_eq!(layers.rates()[0], Rate::Own);
     }
 
     #[test]

@@ -270,17 +270,20 @@ impl Demand {
                 Tier::KeyFrames => keys(),
                 Tier::Nothing => Share::Nothing,
             };
-            let why = why.unwrap_or_else(|| self.why(sink, tier, main, is_hot, now));
+            let why = why.unwrap_or_else(|| self.why(sink, tier, video, is_hot, now));
             self.serve_one(sink, share, why, now);
         }
         taken.into_iter().map(|(_, small)| small).collect()
     }
 
+    fn is_silent(&self, stream: StreamId) -> bool {
+        self.encoder(stream).is_some_and(|encoder| encoder.bitrate == Rate::Silent)
+    }
+
     /// The best that there is of a tier that was possible until now.
     fn possible(&self, video: Video, tier: Tier) -> Tier {
-        let is_silent = || self.encoder(video.main).is_some_and(|encoder| encoder.bitrate == Rate::Silent);
         let most = match tier {
-            Tier::Main if is_silent() => SMALLS,
+            Tier::Main if self.is_silent(video.main) => SMALLS,
             Tier::Small(number) => usize::from(number) + 1,
             tier => return tier,
         };
@@ -309,7 +312,8 @@ impl Demand {
     }
 
     /// Why the network of a viewer led to this tier.
-    fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> ShareReason {
+    fn why(&self, sink: Sink, tier: Tier, video: Video, is_hot: bool, now: Instant) -> ShareReason {
+        let (main, best) = (video.main, self.possible(video, Tier::Main));
         let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
         let carries = viewer.and_then(|viewer| viewer.link.carries(now));
         let encoder = self.encoder(main).filter(|encoder| encoder.heading() > 0);
@@ -328,6 +332,7 @@ impl Demand {
                 let alone = self.viewers(main).nth(1).is_none();
                 if alone { ShareReason::Full } else { ShareReason::Others }
             }
+            Tier::Small(_) if self.is_silent(main) && tier == best => ShareReason::Source,
             Tier::Main | Tier::Small(_) => ShareReason::Network(carries),
             Tier::KeyFrames | Tier::Nothing if is_hot => ShareReason::Heat,
             Tier::KeyFrames | Tier::Nothing => ShareReason::Network(carries),

@@ -44,6 +44,8 @@ pub enum ShareReason {
     Loss,
     /// The board is too hot to encode a second rendition.
     Heat,
+    /// The source sends nothing better at the moment: the network of whoever publishes does not carry it.
+    Source,
 }
 
 impl ShareReason {
@@ -56,6 +58,7 @@ impl ShareReason {
             ShareReason::Wish => "wish",
             ShareReason::Loss => "loss",
             ShareReason::Heat => "heat",
+            ShareReason::Source => "source",
         }
     }
 }
@@ -73,6 +76,7 @@ impl fmt::Display for ShareReason {
             ShareReason::Wish => f.write_str("the viewer asked for no more"),
             ShareReason::Loss => f.write_str("the network loses too many packets for more"),
             ShareReason::Heat => f.write_str("the board is too hot to encode a smaller picture as well"),
+            ShareReason::Source => f.write_str("the source sends nothing better at the moment"),
         }
     }
 }
@@ -114,9 +118,10 @@ mod tests {
             ShareReason::Wish,
             ShareReason::Loss,
             ShareReason::Heat,
+            ShareReason::Source,
         ];
         let codes = all.map(ShareReason::code);
-        assert_eq!(codes, ["full", "network", "others", "wish", "loss", "heat"]);
+        assert_eq!(codes, ["full", "network", "others", "wish", "loss", "heat", "source"]);
         let words = ShareReason::Network(300_000).to_string();
         assert_eq!(words, "the network carries 300 kbit/s");
         assert!(all.iter().all(|why| !why.to_string().is_empty()));

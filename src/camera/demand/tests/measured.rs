@@ -73,9 +73,9 @@ fn viewers_rise_and_fall_with_their_networks_and_with_what_comes() {
     assert_eq!(w.shares(), ["full 10: full", "full 10: full", "small 15: network"]);
     // The publisher's network does not carry the best one any more.
     w.rates([Rate::Silent, Rate::Measured(500_000), Rate::Measured(150_000)]);
-    assert_eq!(w.shares(), ["small 14: network", "small 14: network", "small 15: network"]);
+    assert_eq!(w.shares(), ["small 14: source", "small 14: source", "small 15: network"]);
     w.rates([Rate::Silent, Rate::Silent, Rate::Measured(150_000)]);
-    assert_eq!(w.shares(), ["small 15: network"; 3]);
+    assert_eq!(w.shares(), ["small 15: source"; 3]);
     w.rates([2_000_000, 500_000, 150_000].map(Rate::Measured));
     w.pass(9 * SECOND, &carry(4_000_000));
     assert_eq!(w.shares(), ["full 10: full", "full 10: full", "small 15: network"]);
