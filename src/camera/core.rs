@@ -1,6 +1,8 @@
 //! The camera's core, sans-IO. It passes what viewers and readers want to [`demand`](super::demand), the decisions to the
 //! source, and the source's frames and status to viewers, readers and the application.
 
+#[cfg(feature = "relay")]
+pub(in crate::camera) mod activity;
 #[cfg(feature = "channels")]
 pub(in crate::camera) mod channels;
 #[cfg(feature = "relay")]
@@ -413,6 +415,8 @@ impl CameraCore {
                 self.look(now);
                 #[cfg(feature = "channels")]
                 self.release_channels(now);
+                #[cfg(feature = "relay")]
+                self.note_activity(|activity| activity.handle_timeout(now));
                 #[cfg(feature = "talk")]
                 self.talk_timeout(now);
                 if self.demand_at.is_some_and(|at| at <= now) {
@@ -443,6 +447,8 @@ impl CameraCore {
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
                 #[cfg(feature = "channels")]
                 self.channels.poll_timeout(),
+                #[cfg(feature = "relay")]
+                self.publishers.as_ref().and_then(publish::Publishers::poll_timeout),
                 #[cfg(feature = "talk")]
                 self.talking.as_ref().and_then(talk::Talking::poll_timeout),
             ];

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use super::core::activity::Sending;
 use super::core::publish::Order;
 use super::publish;
 use super::sources::Inbox;
@@ -39,6 +40,9 @@ impl Feeds {
             Order::Frame(frame, rank) => (frame, rank),
             Order::Codec(codec) => return Feed::change_codec(&self.video, codec),
             Order::Moved => return self.video.iter().for_each(Feed::begin_anew),
+            Order::Sends(Sending::Video) => return self.video[0].resume(),
+            Order::Sends(Sending::Audio) => return self.video[0].pause(publish::video_off()),
+            Order::Sends(Sending::Nothing) => return self.video[0].pause(publish::silent()),
             Order::Lost => return self.video[0].failed(publish::left()),
         };
         let feed = if frame.codec.is_video() { &self.video[rank] } else { &self.audio };

@@ -14,6 +14,10 @@ use crate::media::{Codec, VIDEO_H264_LAYERS};
 /// viewers stay. If it sends several encodings of its video (simulcast), each viewer gets the best one that its network
 /// carries, and only the publisher's own network limits how many it sends. A publisher that also receives gets its own
 /// video back, like all others.
+///
+/// A publisher may turn its video off, or begin without any: after 2 s without a frame the source is
+/// [lost](crate::media::source::SourceState::Lost) with the code `video-off`, and its audio goes on. The video continues
+/// in the same calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publishing {
@@ -65,14 +69,25 @@ impl Publishing {
             [] => return unusable("choose a video codec that may be published".into()),
             _ => return unusable("a video codec is listed twice".into()),
         };
-        let stalled = MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing");
-        let (source, [best, middle, small, audio]) = Source::fed([video, video, video, Codec::Opus], stalled);
+        let codecs = [video, video, video, Codec::Opus];
+        let (source, [best, middle, small, audio]) = Source::fed(codecs, silent());
+        audio.follow_video();
         Ok((source, ([best, middle, small], audio)))
     }
 }
 
 /// The feeds of the video, the best encoding first, and the feed of the audio.
 pub(super) type Feeds = ([Feed; VIDEO_H264_LAYERS.len()], Feed);
+
+/// The error of a source whose publisher sends audio alone.
+pub(super) fn video_off() -> MediaError {
+    MediaError::new(ErrorKind::VideoOff, "whoever publishes sends no video for now, only audio")
+}
+
+/// The error of a source whose publisher sends nothing.
+pub(super) fn silent() -> MediaError {
+    MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing")
+}
 
 /// The error of a source whose publisher is gone.
 pub(super) fn left() -> MediaError {

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     NotMedia,
     /// The source has no video.
     NoVideo,
+    /// The source sends audio alone for now.
+    VideoOff,
     /// The video's H.264 profile is not the one negotiated with viewers.
     OtherProfile,
     /// There is no such microphone.
@@ -102,6 +104,7 @@ impl MediaError {
             ErrorKind::NoFile => "no-file",
             ErrorKind::NotMedia => "not-media",
             ErrorKind::NoVideo => "no-video",
+            ErrorKind::VideoOff => "video-off",
             ErrorKind::OtherProfile => "other-profile",
             ErrorKind::NoMicrophone => "no-microphone",
             ErrorKind::MicrophoneBusy => "microphone-busy",

@@ -309,7 +309,8 @@ $('name').addEventListener('change', () => {
 /** What the picture's words are told of a call. */
 function why({ player, peer }) {
   const { source } = watcher.known(peer);
-  return { source, online: client.online, server: server(), path: player.path, bitrate: player.stats?.bitrate ?? 0 };
+  const { bitrate, videoBitrate } = player.stats ?? {};
+  return { source, online: client.online, server: server(), path: player.path, bitrate: bitrate ?? 0, video: videoBitrate ?? 0 };
 }
 
 /** The words over the picture. */
@@ -355,7 +356,8 @@ function paint() {
   const { player, peer } = talk.staged ? talk : watcher.current ?? {};
   const phase = talk.staged ? player.state : watcher.state.phase;
   const playing = phase === 'playing' || phase === 'stalled';
-  say(over());
+  const now = over();
+  say(now);
   const muted = video.muted;
   if (talk.publishing && talk.staged && video.srcObject !== talk.own.stream) {
     video.srcObject = talk.own.stream;
@@ -365,7 +367,7 @@ function paint() {
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
   sayShare(playing && !talk.staged ? share : null, watcher.little);
-  $('unmute').hidden = !(phase === 'playing' && muted && audible && offered);
+  $('unmute').hidden = !((phase === 'playing' || now.kind === 'voice') && muted && audible && offered);
   $('mute').disabled = !(playing && audible);
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Unmute';

@@ -13,7 +13,7 @@
 // Events, none of which bubbles; `detail` is { code, message }:
 //   playing: the first frame, and frames again after `waiting`
 //   waiting: no frames arrive, and the element recovers by itself; the code is one of reasons.js, `server` if
-//     there is no connection, or `stalled`
+//     there is no connection, `stalled`, or `video-off`: sound plays, and its video is off for now
 //   ended: either side ended the call; the code is `ended` or `replaced`
 //   error: it does not play until somebody acts; the code is one of reasons.js, `unauthorized` (the
 //     token is missing or wrong), `origin` (the server does not admit this page, or a proxy responds for it),
@@ -25,7 +25,7 @@ import { Site } from './site.js';
 import { AGE, Still } from './still.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
-import { PAGE, notice } from './words.js';
+import { PAGE, SOUND_ALONE, notice } from './words.js';
 
 /**
  * @typedef {{ site: Site, client: Client, watcher: Watcher, end: () => void }} Life
@@ -307,14 +307,15 @@ export class SympleCamera extends Element {
     const { state, current, broken } = watcher;
     if (broken) return { title: broken[0], more: broken[1], kind: 'idle', retry: 'Try again', name: 'error', code: state.end?.code ?? 'no-codec' };
     const server = { ...this.#server, limited: client.lastError?.status === 429 ? client.lastError.message : '' };
+    const { bitrate, videoBitrate } = current?.player.stats ?? {};
     const why = current ? {
-      source: watcher.known(current.peer).source, online: client.online, server, path: current.player.path, bitrate: current.player.stats?.bitrate ?? 0,
+      source: watcher.known(current.peer).source, online: client.online, server, path: current.player.path, bitrate: bitrate ?? 0, video: videoBitrate ?? 0,
     } : {};
     const said = notice(state, { ringing: current?.call.state === 'ringing', why, server });
     if (state.phase === 'none' && client.online && !state.wish && !state.end && state.cameras.length > 1) {
       return { title: 'Several cameras are online', more: 'The attribute "camera" selects one.', kind: 'idle', name: 'error', code: 'camera' };
     }
-    return { ...said, ...eventOf(state, server) };
+    return { ...said, ...(said.kind === 'voice' ? { name: 'waiting', code: SOUND_ALONE } : eventOf(state, server)) };
   }
 
   #paint() {

@@ -20,6 +20,7 @@ import { StuckTracks, receives } from './stuck.js';
  * @property {number} height
  * @property {number | null} fps
  * @property {number | null} bitrate bit/s
+ * @property {number | null} videoBitrate bit/s, the part of `bitrate` that is received video
  * @property {number | null} rtt ms
  * @property {string | null} codec
  * @property {number | null} loss 0 to 1, of this interval
@@ -45,7 +46,7 @@ import { StuckTracks, receives } from './stuck.js';
  * @property {boolean} [publishes] whether our stream is sent, in several encodings, and nothing is received
  * @property {boolean} [commands] whether the call that we make has a channel for commands
  *
- * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, buffered: number, emitted: number, decoding: number, moved: number, fresh: number }} Counters
+ * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, buffered: number, emitted: number, decoding: number, seen: number, moved: number, fresh: number }} Counters
  */
 
 const INTERVAL = 1000; // ms between measurements
@@ -95,6 +96,7 @@ export class Player extends Emitter {
     /** @type {Stats | null} */
     this.stats = null;
     this.sparse = false; // few frames are asked for, and that none comes for a while is nothing
+    this.soundAlone = false; // no video comes for now, as the other side has said
     /** @type {number | null} */
     this.firstPicture = null;
     /** @type {Error | null} */
@@ -433,6 +435,7 @@ export class Player extends Emitter {
       ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));
     const out = this.publishes ? sentOf(all) : null;
     const bytes = out?.bytes ?? (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
+    const seen = video?.bytesReceived ?? 0;
     const frames = out?.frames ?? video?.framesDecoded ?? 0;
     // Bytes come without a picture, too: a sender probes the path with padding, and with what it sent before.
     const media = (video?.framesReceived ?? frames) + (audio?.packetsReceived ?? 0);
@@ -443,10 +446,10 @@ export class Player extends Emitter {
     const rtt = pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000; // ms
     const sent = all.find(({ type, kind }) => type === 'remote-outbound-rtp' && kind === 'video');
     if (sent?.remoteTimestamp) this.#delays.report({ sent: sent.remoteTimestamp, came: sent.timestamp, rtt });
-    const last = this.#last ?? { now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding, moved: now, fresh: now };
+    const last = this.#last ?? { now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding, seen, moved: now, fresh: now };
     const seconds = (now - last.now) / 1000;
     this.#last = {
-      now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding,
+      now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding, seen,
       moved: bytes > last.bytes ? now : last.moved,
       fresh: media > last.media ? now : last.fresh,
     };
@@ -456,6 +459,7 @@ export class Player extends Emitter {
       height: out?.height ?? this.video.videoHeight,
       fps: seconds ? Math.max(0, (frames - last.frames) / seconds) : null,
       bitrate: seconds ? Math.max(0, ((bytes - last.bytes) * 8) / seconds) : null, // bit/s
+      videoBitrate: seconds ? Math.max(0, ((seen - last.seen) * 8) / seconds) : null,
       rtt,
       codec: report.get(out?.codecId ?? video?.codecId)?.mimeType?.split('/')[1] ?? null,
       loss: lossOf(received - last.received, lost - last.lost), // 0 to 1, of this interval
@@ -474,7 +478,8 @@ export class Player extends Emitter {
     const quiet = now - this.#last.moved;
     // Whoever agreed to send nothing is not stalled.
     const still = this.remote.getTracks().length ? now - this.#last.fresh : 0;
-    if (this.state === 'connecting' && this.call.state === 'active' && !this.seen && (out?.bytes ?? media) > 0) this.#enter('playing');
+    const heard = !this.seen || this.soundAlone;
+    if (this.state === 'connecting' && this.call.state === 'active' && heard && (out?.bytes ?? media) > 0) this.#enter('playing');
     const path = this.#connection.connectionState;
     if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
     else if (document.hidden || this.#shown === null || !video) this.#flows(still < 2 * INTERVAL);

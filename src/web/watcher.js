@@ -10,7 +10,7 @@ import { WHOLE, look, width } from './little.js';
 import { Player, playable } from './player.js';
 import { Prepared } from './prepared.js';
 import * as preparing from './preparing.js';
-import { PAGE } from './words.js';
+import { PAGE, SOUND_ALONE } from './words.js';
 import { START, due, step } from './watching.js';
 
 /** Presences arrive one by one after the welcome; they are handled together after this time, in ms. */
@@ -241,9 +241,11 @@ export class Watcher extends Emitter {
     });
     player.on('state', (state) => {
       if (state === 'stalled') this.happens({ type: 'stalled' });
-      else if (state === 'playing') this.happens({ type: 'flowing' });
+      // Sound alone is all that there is to wait for.
+      else if (state === 'playing') this.happens({ type: this.state.phase === 'calling' ? 'picture' : 'flowing' });
     });
     player.on('stats', (stats) => {
+      player.soundAlone = this.known(peer).source?.code === SOUND_ALONE;
       this.#look();
       this.emit('stats', { ...stats, viewers: this.known(peer).viewers });
     });

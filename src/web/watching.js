@@ -15,8 +15,11 @@ import { kind, need } from './events.js';
 import { AGAIN, again, wait } from './reasons.js';
 
 /**
+ * What a camera reports about its source.
+ * @typedef {{ state?: string, code?: string, message?: unknown }} Source
+ *
  * A camera and the state of its source.
- * @typedef {{ address: string, user: string, name?: string, source?: { state?: string, message?: unknown } }} Camera
+ * @typedef {{ address: string, user: string, name?: string, source?: Source }} Camera
  *
  * Why the camera is not called now.
  * @typedef {{ until?: number, gone?: string, never?: boolean }} Hold

@@ -11,11 +11,11 @@ import { words } from './reasons.js';
  * @typedef {{ answers?: boolean, refuses?: string, limited?: string }} Server
  *
  * Why there may be no frames: `source` is the state reported by the camera, `path` the state of the network path,
- * `bitrate` the received bitrate in bit/s.
- * @typedef {{ source?: { state?: string, message?: unknown }, online?: boolean, server?: Server, path?: string, bitrate?: number }} Why
+ * `bitrate` the received bitrate in bit/s, `video` the part of it that is video.
+ * @typedef {{ source?: import('./watching.js').Source, online?: boolean, server?: Server, path?: string, bitrate?: number, video?: number }} Why
  *
  * A notice over the picture; `retry` is the label of a button.
- * @typedef {{ title: string, more?: string, kind: 'playing' | 'stalled' | 'busy' | 'waiting' | 'idle', retry?: string }} Notice
+ * @typedef {{ title: string, more?: string, kind: 'playing' | 'voice' | 'stalled' | 'busy' | 'waiting' | 'idle', retry?: string }} Notice
  */
 
 /** @type {Words} */
@@ -25,6 +25,8 @@ const PROXY = ['The server responds, but does not open a WebSocket', 'A proxy in
 /** @type {(origin: string) => Words} */
 const REFUSED = (origin) => ['This page may not show the camera', `Add ${origin} to the origins of the camera's server. If it is listed there, the server is not reachable at the moment.`];
 const TOKEN = 'Ask the owner of the camera for it.';
+/** The code of a source whose video is off. */
+export const SOUND_ALONE = 'video-off';
 
 /** Problems that a person must solve before anything can play. */
 export const PAGE = Object.freeze({
@@ -46,18 +48,26 @@ const away = ({ answers = false, refuses = '', limited = '' } = {}) => {
 };
 
 /**
+ * Whether a relay sends sound alone, as it reports, and this may arrive.
+ * @param {Why} why
+ */
+const isSoundAlone = ({ source, path }) => source?.code === SOUND_ALONE && path === 'connected';
+
+/**
  * Why there are no frames during a call.
  * @param {Why & { name: string }} why
  * @returns {Words | [title: string]}
  */
-export function standing({ name, source, online, server, path, bitrate = 0 }) {
+export function standing({ name, source, online, server, path, bitrate = 0, video = bitrate }) {
+  if (isSoundAlone({ source, path })) return [`${name}'s video is off`, 'Only sound arrives at the moment.'];
   if (source?.state === 'lost') return [`${name} has no picture at the moment`, `${sentence(source.message)} Trying again.`.trim()];
   if (source?.state === 'failed') return [`${name} has no picture`, sentence(source.message) || 'Its source failed.'];
   if (source?.state === 'starting') return [`${name} is starting`, 'Its source is opening.'];
   if (source?.state === 'ended') return [`The recording of ${name} has ended`];
   if (!online) return away(server);
   if (path !== 'connected') return ['Reconnecting', `Looking for a network path to ${name}.`];
-  if (bitrate > 0 && bitrate < 200000) return ['The network is slow', `Only ${Math.max(1, Math.round(bitrate / 1000))} kbit/s arrive at the moment.`];
+  if (video > 0 && bitrate < 200000) return ['The network is slow', `Only ${Math.max(1, Math.round(bitrate / 1000))} kbit/s arrive at the moment.`];
+  if (bitrate > video) return ['The picture is frozen', `Only sound arrives from ${name} at the moment.`];
   return ['The picture is frozen', `Nothing arrives from ${name} at the moment. The network may be slow, or its source has stopped.`];
 }
 
@@ -70,6 +80,7 @@ export function standing({ name, source, online, server, path, bitrate = 0 }) {
 export function notice(state, { ringing = false, why = {}, server } = {}) {
   const { line, phase, peer, wish, hold, end, cameras } = state;
   const name = peer?.name ?? peer?.user ?? '';
+  if ((phase === 'playing' || phase === 'stalled') && isSoundAlone(why)) return { ...said(standing({ ...why, name })), kind: 'voice' };
   if (phase === 'playing') return { title: `Playing ${name}`, kind: 'playing' };
   if (phase === 'stalled') return { ...said(standing({ ...why, name })), kind: 'stalled' };
   if (phase === 'calling') {

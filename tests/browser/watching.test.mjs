@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { START, due, step } from '../../src/web/watching.js';
 import { AGAIN, CODES, again, wait, words } from '../../src/web/reasons.js';
-import { standing } from '../../src/web/words.js';
+import { notice, standing } from '../../src/web/words.js';
 
 const door = { address: 'door|1', user: 'door', name: 'Door' };
 const door2 = { ...door, address: 'door|2' };
@@ -419,13 +419,24 @@ test('the reason for missing frames follows from what is known', () => {
     [{ online: false, server: { answers: true } }, /does not open a WebSocket/, /proxy/],
     [{ online: false, server: { limited: 'Wait 7 s' } }, /Too many attempts/, /^Wait 7 s\.$/],
     [{ path: 'disconnected' }, /Reconnecting/, /path to Door/],
+    [{ source: { state: 'lost', code: 'video-off' } }, /^Door's video is off$/, /Only sound arrives/],
+    [{ source: { state: 'lost', code: 'video-off' }, path: 'disconnected' }, /no picture/, /Trying again/],
     [{ bitrate: 150000 }, /network is slow/, /150 kbit\/s/],
+    [{ bitrate: 150000, video: 0 }, /is frozen/, /Only sound arrives from Door/],
     [{}, /is frozen/, /Nothing arrives from Door/],
+    [{ bitrate: 0 }, /is frozen/, /Nothing arrives from Door/],
   ]) {
     const [said, more = ''] = standing({ ...call, ...known });
     assert.match(said, title);
     assert.match(more, advice);
   }
+});
+
+test('sound alone is no fault, to whoever saw a picture before and to whoever did not', () => {
+  const why = { source: { state: 'lost', code: 'video-off' }, online: true, path: 'connected' };
+  for (const phase of ['playing', 'stalled']) assert.equal(notice({ ...STATES.playing, phase }, { why }).kind, 'voice', phase);
+  assert.equal(notice(STATES.playing, { why: { ...why, source: { state: 'playing', code: 'playing' } } }).kind, 'playing');
+  assert.equal(notice({ ...STATES.playing, phase: 'stalled' }, { why: { ...why, path: 'disconnected' } }).kind, 'stalled');
 });
 
 // ── Codes ──

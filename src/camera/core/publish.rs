@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use super::activity::{Activity, Sending};
 use super::simulcast::{LAYERS, Layers};
 use super::{CameraCore, Output};
 use crate::call::CallId;
@@ -38,6 +39,8 @@ pub(crate) enum Order {
     Codec(Codec),
     /// The video streams switch to other encodings, each at its next key frame.
     Moved,
+    /// What the publisher sends has changed.
+    Sends(Sending),
     /// The publisher left, or another one starts.
     Lost,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Publishers {
     /// The video codecs that may be published, in order of preference.
     codecs: Vec<Codec>,
     current: Option<CallId>,
+    /// What it sends.
+    pub(super) activity: Option<Activity>,
     /// The codec of its video; `None` before it sent any.
     codec: Option<Codec>,
     /// When it changed its codec.
@@ -79,6 +84,7 @@ impl Publishers {
             source: codecs.first().copied().unwrap_or(Codec::H264),
             codecs,
             current: None,
+            activity: None,
             codec: None,
             changed: None,
             rates: layers.rates(),
@@ -100,6 +106,11 @@ impl Publishers {
             true if self.layers.are_several() => UNLIMITED,
             true => self.bitrate,
         }
+    }
+
+    /// Returns when something follows from the passing of time.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.activity.as_ref().and_then(Activity::poll_timeout)
     }
 
     /// Whether a new publisher may start now.
@@ -194,6 +205,7 @@ impl CameraCore {
         }
         let is_current = |publishers: &Publishers| publishers.current == Some(call);
         self.publishers.as_ref().filter(|publishers| is_current(publishers))?;
+        self.note_activity(|activity| activity.handle_frame(frame.codec.kind(), now));
         let Some(number) = number else {
             self.out.push_back(Output::Publish(Order::Frame(frame, 0)));
             return None;
@@ -265,6 +277,7 @@ impl CameraCore {
         }
         publishers.layers = Layers::default();
         (publishers.codec, publishers.changed) = (None, None);
+        publishers.activity = Some(Activity::new(now));
         if let Some(before) = publishers.current.replace(call) {
             self.out.push_back(Output::Publish(Order::Lost));
             self.out.push_back(Output::Event(Event::PublishEnded { id: ViewerId(before) }));
@@ -281,7 +294,7 @@ impl CameraCore {
         let Some(publishers) = &mut self.publishers else { return };
         if publishers.current.take_if(|current| *current == call).is_some() {
             // The next one may have another.
-            publishers.codec = None;
+            (publishers.codec, publishers.activity) = (None, None);
             self.out.push_back(Output::Publish(Order::Lost));
             self.out.push_back(Output::Event(Event::PublishEnded { id: ViewerId(call) }));
         }

@@ -89,6 +89,7 @@ impl World {
             Order::Frame(frame, rank) => Some(format!("{:?} {rank}", frame.codec)),
             Order::Codec(codec) => Some(format!("now {codec:?}")),
             Order::Moved => None,
+            Order::Sends(sending) => Some(format!("sends {sending:?}")),
             Order::Lost => Some("lost".into()),
         });
         let events = std::mem::take(&mut self.events).into_iter().filter_map(|event| match event {
@@ -373,4 +374,48 @@ fn a_publisher_that_renegotiates_to_another_codec_is_answered_with_it() {
     world.call("alice|1", "call:offer", &data);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.answered_codecs("alice|1"), [Codec::Vp8]);
+}
+
+#[test]
+fn a_publisher_that_turns_its_video_off_goes_on_with_audio_and_comes_back() {
+    let mut world = world(Occupied::Refuse);
+    let alice = world.calls("alice|1", "sendonly").expect("taken");
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    let speaks = |world: &mut World, packets: u32| {
+        for _ in 0..packets {
+            world.sends(alice, AUDIO_OPUS, Codec::Opus);
+            world.wait(Duration::from_millis(20));
+        }
+        let mut said = world.published();
+        said.retain(|said| said != "Opus");
+        said
+    };
+    assert_eq!(speaks(&mut world, 100), ["H264", "sends Audio", "alice began"], "after two seconds");
+    assert_eq!(speaks(&mut world, 500), [""; 0], "once");
+    world.sends(alice, VIDEO_H264, Codec::H264);
+    assert_eq!(world.published(), ["sends Video", "H264"], "in the same call");
+    // Without audio, too, the source is not one that plays. No frame wakes the core then.
+    world.wait(Duration::from_millis(1_999));
+    assert_eq!(world.published(), [""; 0]);
+    world.wait(Duration::from_millis(1));
+    assert_eq!(world.published(), ["sends Nothing"]);
+    world.call("alice|1", "call:hangup", "{}");
+    assert_eq!(world.published(), ["lost", "ended"]);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.published(), [""; 0], "nobody publishes");
+}
+
+#[test]
+fn a_publisher_without_a_camera_is_told_apart_from_one_whose_video_is_late() {
+    let mut world = world(Occupied::Refuse);
+    let alice = world.calls("alice|1", "sendonly").expect("taken");
+    for _ in 0..99 {
+        world.sends(alice, AUDIO_OPUS, Codec::Opus);
+        world.wait(Duration::from_millis(20));
+    }
+    let sends = |world: &mut World| world.published().iter().any(|said| said == "sends Audio");
+    assert!(!sends(&mut world), "its video may be late");
+    world.sends(alice, AUDIO_OPUS, Codec::Opus);
+    world.wait(Duration::from_millis(20));
+    assert!(sends(&mut world));
 }

@@ -18,7 +18,7 @@ pub enum SourceState {
     Starting,
     /// Delivering frames.
     Playing,
-    /// No frames arrive. Calls stay open, and the source is retried.
+    /// No frames arrive. Calls stay open, and the source is retried. With the code `video-off` audio goes on.
     Lost,
     /// Ended without looping; calls have ended. The next viewer opens it again.
     Ended,
@@ -89,6 +89,7 @@ fn words(kind: ErrorKind) -> &'static str {
         ErrorKind::NoFile => "The file does not exist.",
         ErrorKind::NotMedia => "The file cannot be played.",
         ErrorKind::NoVideo => "The source has no video.",
+        ErrorKind::VideoOff => "The video is off; only sound is sent.",
         ErrorKind::Unreachable => "The network camera cannot be reached.",
         ErrorKind::NotFound => "The network camera has no such path.",
         ErrorKind::Unauthorized => "The network camera rejected the user or password.",

@@ -13,6 +13,7 @@ export class Player extends Emitter<PlayerEvents> {
     /** @type {Stats | null} */
     stats: Stats | null;
     sparse: boolean;
+    soundAlone: boolean;
     /** @type {number | null} */
     firstPicture: number | null;
     /** @type {Error | null} */
@@ -67,6 +68,10 @@ export type Stats = {
      * bit/s
      */
     bitrate: number | null;
+    /**
+     * bit/s, the part of `bitrate` that is received video
+     */
+    videoBitrate: number | null;
     /**
      * ms
      */
@@ -136,6 +141,7 @@ export type Counters = {
     buffered: number;
     emitted: number;
     decoding: number;
+    seen: number;
     moved: number;
     fresh: number;
 };

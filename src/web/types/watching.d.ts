@@ -15,8 +15,11 @@ export function step(state: State, event: Event, { now, random }: Moment): {
  */
 export function due({ hold, phase, wish, line, paused }: State): number | null;
 /**
+ * What a camera reports about its source.
+ * @typedef {{ state?: string, code?: string, message?: unknown }} Source
+ *
  * A camera and the state of its source.
- * @typedef {{ address: string, user: string, name?: string, source?: { state?: string, message?: unknown } }} Camera
+ * @typedef {{ address: string, user: string, name?: string, source?: Source }} Camera
  *
  * Why the camera is not called now.
  * @typedef {{ until?: number, gone?: string, never?: boolean }} Hold
@@ -57,16 +60,21 @@ export function due({ hold, phase, wish, line, paused }: State): number | null;
  */
 export const START: State;
 /**
+ * A camera and the state of its source.
+ */
+export type Source = {
+    state?: string;
+    code?: string;
+    message?: unknown;
+};
+/**
  * Why the camera is not called now.
  */
 export type Camera = {
     address: string;
     user: string;
     name?: string;
-    source?: {
-        state?: string;
-        message?: unknown;
-    };
+    source?: Source;
 };
 /**
  * How the last call ended.
@@ -77,7 +85,7 @@ export type Hold = {
     never?: boolean;
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type End = {
     code: string;
@@ -86,7 +94,7 @@ export type End = {
     peer: Camera;
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type Fields = {
     /**
@@ -133,7 +141,7 @@ export type Fields = {
     end: End | null;
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type State = Readonly<Fields & ({
     phase: "none";
@@ -143,7 +151,7 @@ export type State = Readonly<Fields & ({
     peer: Camera;
 })>;
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type Event = {
     type: "line";
@@ -184,7 +192,7 @@ export type Event = {
     type: "moved";
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type Effect = {
     call?: Camera;
@@ -193,13 +201,13 @@ export type Effect = {
     restart?: boolean;
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type Moment = {
     now: number;
     random?: number;
 };
 /**
- * A camera and the state of its source.
+ * What a camera reports about its source.
  */
 export type Step = [state: State, effects?: readonly Effect[]];

@@ -3,7 +3,7 @@
  * @param {Why & { name: string }} why
  * @returns {Words | [title: string]}
  */
-export function standing({ name, source, online, server, path, bitrate }: Why & {
+export function standing({ name, source, online, server, path, bitrate, video }: Why & {
     name: string;
 }): Words | [title: string];
 /**
@@ -17,6 +17,8 @@ export function notice(state: State, { ringing, why, server }?: {
     why?: Why;
     server?: Server;
 }): Notice;
+/** The code of a source whose video is off. */
+export const SOUND_ALONE: "video-off";
 /** Problems that a person must solve before anything can play. */
 export const PAGE: Readonly<{
     /** @type {(detail: string) => Words} */
@@ -33,7 +35,7 @@ export type Words = import("./reasons.js").Words;
 export type State = import("./watching.js").State;
 /**
  * Why there may be no frames: `source` is the state reported by the camera, `path` the state of the network path,
- * `bitrate` the received bitrate in bit/s.
+ * `bitrate` the received bitrate in bit/s, `video` the part of it that is video.
  */
 export type Server = {
     answers?: boolean;
@@ -44,18 +46,16 @@ export type Server = {
  * A notice over the picture; `retry` is the label of a button.
  */
 export type Why = {
-    source?: {
-        state?: string;
-        message?: unknown;
-    };
+    source?: import("./watching.js").Source;
     online?: boolean;
     server?: Server;
     path?: string;
     bitrate?: number;
+    video?: number;
 };
 export type Notice = {
     title: string;
     more?: string;
-    kind: "playing" | "stalled" | "busy" | "waiting" | "idle";
+    kind: "playing" | "voice" | "stalled" | "busy" | "waiting" | "idle";
     retry?: string;
 };

@@ -110,6 +110,8 @@ impl Source {
             life,
             streams: streams.collect(),
             feeds: N,
+            audio_plays: true,
+            paused: None,
             epoch: Instant::now(),
             zero: None,
             newest: Duration::ZERO,
@@ -247,7 +249,27 @@ impl Feed {
     /// Reports that the whole source failed. If the error [may pass](MediaError::may_pass), the source is lost until the
     /// next frame; otherwise calls end, and the next viewer starts it again. `pts` may count from another zero then.
     pub fn failed(&self, error: MediaError) {
-        self.live(Input::Failed(error));
+        self.shared.lock().fail(error, Instant::now());
+        self.shared.drain();
+    }
+
+    /// The source plays only while there is video: audio is forwarded without it, and changes no state.
+    #[cfg(feature = "relay")]
+    pub(crate) fn follow_video(&self) {
+        self.shared.lock().audio_plays = false;
+    }
+
+    /// No video is pushed for now, for this reason: the source is lost until the next frame of it, and audio goes on.
+    #[cfg(feature = "relay")]
+    pub(crate) fn pause(&self, error: MediaError) {
+        self.shared.lock().pause(error, Instant::now());
+        self.shared.drain();
+    }
+
+    /// Video is pushed again, wanted or not.
+    #[cfg(feature = "relay")]
+    pub(crate) fn resume(&self) {
+        self.shared.lock().paused = None;
     }
 
     /// The stream goes on with the frames of another encoder, at its next key frame. They may have been captured a moment

@@ -14,7 +14,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::lifecycle::{self, Input, Lifecycle};
 use crate::media::source::{Command, Listener, SourceEvent};
-use crate::media::{Encoding, Format, Frame, StreamId, StreamInfo, VideoFormat};
+use crate::media::{Encoding, Format, Frame, Kind, StreamId, StreamInfo, VideoFormat};
 
 /// More is not kept for a listener that is slow to return, which it must not be: a second of video and audio.
 pub(super) const MOST_QUEUED: usize = 100;
@@ -98,6 +98,10 @@ pub(super) struct State {
     pub(super) life: Lifecycle,
     pub(super) streams: Vec<Stream>,
     pub(super) feeds: usize,
+    /// Audio alone makes it play.
+    pub(super) audio_plays: bool,
+    /// Why no video is pushed for now.
+    pub(super) paused: Option<MediaError>,
     /// Zero of all presentation times.
     pub(super) epoch: Instant,
     /// A timestamp as pushed, and as forwarded.
@@ -147,7 +151,11 @@ impl State {
                     stream.wanted = wanted.contains(&stream.info.id);
                 }
                 let any = self.streams.iter().any(|stream| stream.wanted);
+                let opens = any && self.life.is_closed();
                 self.live(if any { Input::Wanted } else { Input::Unwanted }, now);
+                if let Some(error) = self.paused.clone().filter(|_| opens) {
+                    self.live(Input::Failed(error), now);
+                }
                 if self.feeds == 0 {
                     self.live(Input::Ended, now);
                 }
@@ -182,16 +190,25 @@ impl State {
         }
     }
 
+    /// The source failed: after a loss, streams continue at a key frame, and with timestamps from another zero.
+    pub(super) fn fail(&mut self, error: MediaError, now: Instant) {
+        for stream in &mut self.streams {
+            (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
+            stream.units.begin();
+        }
+        (self.zero, self.paused) = (None, None);
+        self.live(Input::Failed(error), now);
+    }
+
+    /// No video is pushed for now. Streams continue where they were.
+    #[cfg(feature = "relay")]
+    pub(super) fn pause(&mut self, error: MediaError, now: Instant) {
+        self.paused = Some(error.clone());
+        self.live(Input::Failed(error), now);
+    }
+
     /// Takes what happened to the source, then starts and stops the streams that it changes.
     pub(super) fn live(&mut self, input: Input, now: Instant) {
-        if matches!(input, Input::Failed(_)) {
-            // After a loss the stream continues at a key frame.
-            for stream in &mut self.streams {
-                (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
-                stream.units.begin();
-            }
-            self.zero = None;
-        }
         self.life.handle_input(input, now);
         let mut last = Vec::new();
         loop {
@@ -289,7 +306,8 @@ impl State {
             }
             return Ok(Pushed::NeedsKeyFrame);
         }
-        if !self.life.is_playing() {
+        let plays = self.audio_plays || self.streams[index].info.kind() == Kind::Video;
+        if plays && !self.life.is_playing() {
             (0..self.streams.len()).for_each(|index| self.announce_adjustable(index));
             self.event(SourceEvent::Started);
             self.live(Input::FirstFrame, now);

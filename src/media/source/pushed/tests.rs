@@ -232,6 +232,52 @@ fn a_source_that_fails_is_lost_until_it_gives_again_or_is_given_up() {
     assert_eq!(world.said(), ["starting/starting", "video: Start"], "the next one tries anew");
 }
 
+#[cfg(feature = "relay")]
+#[test]
+fn a_source_whose_video_pauses_goes_on_with_audio() {
+    let off = || MediaError::new(ErrorKind::VideoOff, "audio alone");
+    let world = World::new();
+    world.audio.follow_video();
+    let speak = |pts| world.audio.push(AUDIO, true, MS(pts)).expect("in order");
+    world.want(&[0, 1]);
+    world.said();
+    speak(0);
+    assert_eq!(world.said(), ["frame 1"], "it has not begun to play");
+    world.video.push(key(), true, MS(10)).expect("in order");
+    assert!(world.said().contains(&"playing/playing".into()));
+    world.video.pause(off());
+    assert_eq!(world.said(), ["Failed(video-off)", "lost/video-off"]);
+    speak(20);
+    assert_eq!(world.said(), ["frame 1"]);
+    world.video.resume();
+    // It goes on where it was: no key frame is needed, and no time jumps.
+    assert_eq!(world.video.push(SLICE, false, MS(40)), Ok(Pushed::Taken));
+    let said = world.said();
+    assert!(
+        said.contains(&"playing/playing".into()) && !said.contains(&"video: KeyFrame".into()),
+        "{said:?}"
+    );
+    let frames: Vec<Frame> = world.frames.try_iter().collect();
+    assert!(frames.iter().all(|frame| !frame.discontinuity));
+    assert_eq!(frames[3].pts - frames[2].pts, MS(20));
+
+    // Whoever comes later is told at once.
+    world.want(&[]);
+    world.video.pause(off());
+    world.said();
+    world.want(&[0, 1]);
+    assert_eq!(
+        world.said(),
+        ["starting/starting", "video: Start", "audio: Start", "Failed(video-off)", "lost/video-off"]
+    );
+    // And not if it was over before.
+    world.want(&[]);
+    world.video.resume();
+    world.said();
+    world.want(&[0, 1]);
+    assert_eq!(world.said(), ["starting/starting", "video: Start", "audio: Start"]);
+}
+
 #[test]
 fn a_source_ends_when_it_says_so_or_when_its_last_feed_is_gone() {
     let world = World::new();
