@@ -6,7 +6,7 @@
 import { Channel, open } from './channel.js';
 import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
-import { publish, sentOf } from './publish.js';
+import { fit, publish, sentOf } from './publish.js';
 import { routeOf } from './route.js';
 import { StuckTracks, receives } from './stuck.js';
 
@@ -178,7 +178,7 @@ export class Player extends Emitter {
       }
       await lane.sender.replaceTrack(track);
       // A section that was inactive for a while would have lost its encodings.
-      if (this.publishes) return;
+      if (this.publishes) return this.#fit();
       const listens = receives(lane.direction);
       const direction = track ? (listens ? 'sendrecv' : 'sendonly') : listens ? 'recvonly' : 'inactive';
       if (lane.direction === direction) return;
@@ -195,6 +195,12 @@ export class Player extends Emitter {
   pause(kind) {
     need(kind === 'audio' || kind === 'video', () => `pause takes "audio" or "video", not ${JSON.stringify(kind)}`);
     this.#do(async () => { await this.#lanes(kind)[0]?.sender.replaceTrack(null); });
+  }
+
+  /** Adapts the encodings to the size of the video that is published: it may be of another camera, or another window. */
+  async #fit() {
+    const sender = this.#lanes('video')[0]?.sender;
+    if (sender?.track) await fit(sender, sender.track.getSettings());
   }
 
   /** Whether the other side sends video, as was agreed. */
@@ -434,6 +440,7 @@ export class Player extends Emitter {
     const pair = report.get(chosen)
       ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));
     const out = this.publishes ? sentOf(all) : null;
+    if (out) this.#do(() => this.#fit());
     const bytes = out?.bytes ?? (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
     const seen = video?.bytesReceived ?? 0;
     const frames = out?.frames ?? video?.framesDecoded ?? 0;

@@ -37,6 +37,27 @@ export function publish(connection, track, stream) {
 }
 
 /**
+ * Adapts the encodings that were agreed to another size of the video: the smallest ones go on as if they were all, or
+ * Chromium would leave out the largest. An unknown size changes nothing.
+ * @param {RTCRtpSender} sender
+ * @param {{ width?: number, height?: number }} size
+ */
+export async function fit(sender, size) {
+  const parameters = sender.getParameters();
+  const all = parameters.encodings ?? [];
+  if (!all.length || !size.width || !size.height) return;
+  const wanted = encodings(size).slice(-all.length);
+  let changed = false;
+  all.forEach((encoding, i) => {
+    const { scaleResolutionDownBy, maxBitrate } = wanted[i] ?? encoding;
+    const next = { active: i < wanted.length, scaleResolutionDownBy, maxBitrate };
+    changed ||= Object.entries(next).some(([name, value]) => /** @type {any} */ (encoding)[name] !== value);
+    Object.assign(encoding, next);
+  });
+  if (changed) await sender.setParameters(parameters);
+}
+
+/**
  * What has left so far, of the largest encoding that leaves, and of all in bytes.
  * @param {any[]} report the statistics of the connection
  */

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { judge } from './axe.mjs';
 import { freePort, scenario, until } from './harness.mjs';
 import { HANGUP, as, online, watch, words } from './page.mjs';
-import { encodings } from '../../src/web/publish.js';
+import { encodings, fit } from '../../src/web/publish.js';
 
 test('a small video has fewer encodings, so that the largest is sent', () => {
   const table = [
@@ -15,6 +15,31 @@ test('a small video has fewer encodings, so that the largest is sent', () => {
   ];
   for (const [size, expected] of table) {
     assert.equal(encodings(size).map(({ rid, scaleResolutionDownBy }) => rid + scaleResolutionDownBy).join(' '), expected, JSON.stringify(size));
+  }
+});
+
+test('encodings that were agreed are adapted to another size', async () => {
+  const sender = (rids) => ({
+    set: 0,
+    encodings: rids.map((rid) => ({ rid, active: true })),
+    getParameters() { return { encodings: this.encodings.map((encoding) => ({ ...encoding })) }; },
+    async setParameters({ encodings: all }) { Object.assign(this, { encodings: all, set: this.set + 1 }); },
+  });
+  const seen = ({ encodings: all }) => all.map(({ rid, active, scaleResolutionDownBy: by }) => (active ? rid + by : '-')).join(' ');
+  for (const [rids, steps] of [
+    [['l', 'm', 'h'], [[1280, 720, 'l4 m2 h1'], [640, 480, 'l2 m1 -'], [320, 240, 'l1 - -'], [1280, 720, 'l4 m2 h1']]],
+    [['m', 'h'], [[640, 480, 'm2 h1'], [1280, 720, 'm2 h1'], [320, 240, 'm1 -']]],
+    [['h'], [[320, 240, 'h1'], [1280, 720, 'h1']]],
+  ]) {
+    const one = sender(rids);
+    for (const [width, height, expected] of steps) {
+      await fit(one, { width, height });
+      assert.equal(seen(one), expected, `${width}x${height}`);
+      const { set } = one;
+      await fit(one, { width, height });
+      await fit(one, {});
+      assert.equal(one.set, set, 'nothing has changed');
+    }
   }
 });
 
@@ -102,6 +127,30 @@ scenario('a page publishes its whole screen to a relay until the browser stops t
   // The browser's own button.
   await ann.evaluate("screen_.getTracks().forEach((track) => { track.stop(); track.dispatchEvent(new Event('ended')); })");
   await words(ann, /Only your microphone is sent/);
+});
+
+scenario('another camera of the same call is seen at its full size, too', { needs: ['chromium'] }, async (s) => {
+  const { url } = await relay(s, '--codec', 'vp8');
+  const ann = await person(s, url, 'ann');
+  await ann.evaluate(`{
+    const { getUserMedia } = navigator.mediaDevices;
+    navigator.mediaDevices.getUserMedia = (wish) => getUserMedia.call(navigator.mediaDevices, { ...wish, video: wish.video && globalThis.camera_ });
+    globalThis.camera_ = { width: { exact: 1280 }, height: { exact: 720 } };
+  }`);
+  await ann.click('#publish');
+  await ann.click('#publish-camera');
+  await live(ann);
+  const bob = await watch(await s.chromium(), url, { before: as('bob') });
+  await sees(bob);
+  const active = () => ann.evaluate(`symple.player.connection.getSenders().find(({ track }) => track?.kind === 'video')
+    ?.getParameters().encodings.map(({ active }) => active).join()`);
+  assert.equal(await active(), 'true,true,true');
+  await ann.click('#film');
+  await words(ann, /Only your microphone is sent/);
+  await ann.evaluate('globalThis.camera_ = { width: { exact: 640 }, height: { exact: 480 } }');
+  await ann.click('#film');
+  await until('the whole other camera', async () => (await width(bob)) === 640 || Promise.reject(new Error(`${await width(bob)}`)));
+  assert.equal(await active(), 'true,true,false');
 });
 
 scenario('only one publishes at a time, and the other one is told', { needs: ['chromium'] }, async (s) => {

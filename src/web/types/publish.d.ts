@@ -15,6 +15,16 @@ export function encodings({ width, height }: {
  */
 export function publish(connection: RTCPeerConnection, track: MediaStreamTrack, stream: MediaStream): void;
 /**
+ * Adapts the encodings that were agreed to another size of the video: the smallest ones go on as if they were all, or
+ * Chromium would leave out the largest. An unknown size changes nothing.
+ * @param {RTCRtpSender} sender
+ * @param {{ width?: number, height?: number }} size
+ */
+export function fit(sender: RTCRtpSender, size: {
+    width?: number;
+    height?: number;
+}): Promise<void>;
+/**
  * What has left so far, of the largest encoding that leaves, and of all in bytes.
  * @param {any[]} report the statistics of the connection
  */
