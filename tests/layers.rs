@@ -30,9 +30,10 @@ const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("frame", &["error"]),
     ("adapt", &["error", "frame"]),
     ("board", &["error", "adapt"]),
+    ("echo", &[]),
     ("sound_system", &[]),
-    ("sink", &["error", "frame", "sound_system"]),
-    ("source", &["error", "frame", "adapt", "board", "sound_system"]),
+    ("sink", &["error", "frame", "echo", "sound_system"]),
+    ("source", &["error", "frame", "adapt", "board", "echo", "sound_system"]),
 ];
 
 /// Where clocks, threads and sockets are allowed. In `pushed`, the application's call is the capture time of a frame.

@@ -54,7 +54,7 @@ impl Driver {
         #[cfg(feature = "talk")]
         let speaker = {
             let output = lock(&shared.config).talk.output.clone();
-            Speaker::new(output, shared.inbox.clone())
+            Speaker::new(output, shared.echo.clone(), shared.inbox.clone())
         };
         #[cfg(feature = "relay")]
         let feeds = lock(&shared.feeds).take().map(|feeds| Feeds::new(feeds, &shared.inbox));

@@ -25,6 +25,8 @@ mod controls;
 pub(crate) mod core;
 mod demand;
 mod driver;
+#[cfg(feature = "talk")]
+mod echo;
 mod event;
 #[cfg(feature = "relay")]
 mod feeds;
@@ -133,6 +135,10 @@ impl Camera {
             changed: Signal::default(),
             ending: Mutex::default(),
         });
+        #[cfg(feature = "talk")]
+        let echo = echo::reference(&config);
+        #[cfg(feature = "talk")]
+        echo::connect(&mut config, echo.as_ref());
         let opened = open(&config.source)?;
         let (source, is_v4l2) = (opened.source, opened.is_v4l2);
         Epoch::listen(&inbox, &source);
@@ -212,6 +218,8 @@ impl Camera {
             udp: Mutex::new(Some(udp)),
             #[cfg(feature = "relay")]
             feeds: Mutex::new(opened.feeds),
+            #[cfg(feature = "talk")]
+            echo,
             place,
             urls,
         });

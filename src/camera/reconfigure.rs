@@ -43,6 +43,8 @@ impl Camera {
                 new.data.entry(member).or_insert_with(|| value.clone());
             }
         }
+        #[cfg(feature = "talk")]
+        super::echo::connect(&mut new, shared.echo.as_ref());
         if let Some(setting) = fixed(&config, &new) {
             let words = format!("cannot change {setting} while the camera runs; restart it");
             return Err(CameraError::Setting { message: words });

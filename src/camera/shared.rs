@@ -49,6 +49,9 @@ pub(super) struct Shared {
     /// Where what callers publish goes, until the driver takes them.
     #[cfg(feature = "relay")]
     pub feeds: Mutex<Option<super::publish::Feeds>>,
+    /// From the speaker to the microphone, if both may be open at once.
+    #[cfg(feature = "talk")]
+    pub echo: Option<crate::media::EchoReference>,
     /// Further drivers.
     pub senders: Senders,
     pub place: site::Reachability,

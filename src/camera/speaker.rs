@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use super::core::talk::{News, Order};
 use super::sources::Inbox;
+use crate::media::EchoReference;
 use crate::media::playback::{Audio, Event, Playback, Settings, Video};
 use crate::net::lock;
 
 /// Opens, feeds and closes the output.
 pub(super) struct Speaker {
     output: Audio,
+    /// To the camera's own microphone.
+    echo: Option<EchoReference>,
     playback: Option<Playback>,
     inbox: Arc<Inbox>,
     news: Arc<Mutex<VecDeque<News>>>,
@@ -24,8 +27,8 @@ pub(super) fn settings(output: &Audio) -> Settings {
 }
 
 impl Speaker {
-    pub(super) fn new(output: Audio, inbox: Arc<Inbox>) -> Speaker {
-        Speaker { output, playback: None, inbox, news: Arc::default() }
+    pub(super) fn new(output: Audio, echo: Option<EchoReference>, inbox: Arc<Inbox>) -> Speaker {
+        Speaker { output, echo, playback: None, inbox, news: Arc::default() }
     }
 
     pub(super) fn handle(&mut self, order: Order) {
@@ -50,7 +53,8 @@ impl Speaker {
             lock(&news).push_back(event);
             inbox.changed.notify();
         };
-        match Playback::start(settings(&self.output)) {
+        let settings = Settings { echo: self.echo.clone(), ..settings(&self.output) };
+        match Playback::start(settings) {
             Ok(playback) => {
                 playback.on(move |event| match event {
                     Event::Playing { .. } => tell(News::Playing),

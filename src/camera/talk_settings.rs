@@ -35,7 +35,9 @@ pub enum Duplex {
     /// microphone. Others hear the camera as usual.
     #[default]
     Half,
-    /// The viewer talks and listens at the same time, for headphones or a source with echo cancellation.
+    /// The viewer talks and listens at the same time. What the speaker plays is removed from what the camera's own
+    /// [microphone](crate::media::source::gst::CaptureSettings::microphone) hears, where GStreamer's `webrtcdsp` is
+    /// installed; other sources need headphones, or echo cancellation of their own.
     Full,
 }
 

@@ -6,6 +6,8 @@
 pub mod adapt;
 #[cfg(feature = "gst")]
 pub mod board;
+#[cfg(feature = "gst")]
+pub(crate) mod echo;
 pub mod error;
 pub mod frame;
 #[cfg(any(feature = "camera", feature = "calls", feature = "gst"))]
@@ -14,6 +16,8 @@ pub(crate) mod sink;
 mod sound_system;
 pub mod source;
 
+#[cfg(feature = "gst")]
+pub use echo::EchoReference;
 pub use frame::{
     AUDIO_OPUS, AudioFormat, ClockId, Codec, Encoding, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
     VIDEO_H264_LAYERS, VIDEO_H264_SMALL, VIDEO_VP8, VIDEO_VP8_LAYERS, VideoFormat,

@@ -301,7 +301,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
         },
     );
     #[cfg(feature = "talk")]
-    row("talk", talk(&config.talk));
+    row("talk", talk(config));
     if !checked.set.is_empty() {
         row("at the start", checked.set.join(", "));
     }
@@ -327,8 +327,9 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
 
 /// Who may talk, and where it is heard.
 #[cfg(feature = "talk")]
-fn talk(talk: &symple::camera::Talk) -> String {
+fn talk(config: &Config) -> String {
     use symple::media::playback::Audio;
+    let talk = &config.talk;
     let who = match &talk.who {
         Controllers::Nobody => return "by nobody".into(),
         Controllers::Auto => "by those who know the token, or by users of this machine".into(),
@@ -342,5 +343,10 @@ fn talk(talk: &symple::camera::Talk) -> String {
         Audio::Element { launch } => launch,
         _ => "no output",
     };
-    format!("{who}, heard at {output}, {} duplex", talk.duplex.code())
+    let echo = match config.echo_cancellation() {
+        None => String::new(),
+        Some(Ok(())) => " with echo cancellation".into(),
+        Some(Err(error)) => format!(" without echo cancellation: {error}"),
+    };
+    format!("{who}, heard at {output}, {} duplex{echo}", talk.duplex.code())
 }

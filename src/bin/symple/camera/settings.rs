@@ -182,8 +182,8 @@ const PICTURES: &[Setting<Settings>] = &[
     Setting::new(
         "talk_duplex",
         "MODE",
-        "Whether they hear the camera meanwhile: half (no, the default), or full, for headphones or a microphone that \
-         cancels the echo of the speaker",
+        "Whether they hear the camera meanwhile: half (no, the default), or full, which removes the echo of the speaker \
+         from --microphone; the audio of other sources must have none",
         |s: &mut S, v| {
             s.camera.talk.duplex = match text(v)?.as_str() {
                 "half" => Duplex::Half,

@@ -389,6 +389,7 @@ impl Control {
             orders: self.orders.clone(),
             tap: self.tap.clone(),
             shared: self.shared.clone(),
+            echo: self.settings.echo.clone().filter(|_| kind == Kind::Audio),
         };
         let orders = self.orders.clone();
         let thread = std::thread::Builder::new().name("symple-play-open".into());

@@ -14,6 +14,7 @@ use super::decoders::{caps, window};
 use super::fault::{self, Target};
 use super::settings::{Audio, Video};
 use super::{Shared, picture};
+use crate::media::echo::{EchoReference, RATE};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::sound_system::system;
 use crate::media::{Codec, Kind};
@@ -46,6 +47,11 @@ impl Time {
         let since = at.saturating_duration_since(self.epoch);
         gst::ClockTime::from_nseconds(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2))
     }
+
+    /// When it is this time by the clock of the pipelines.
+    fn instant(&self, running: gst::ClockTime) -> Instant {
+        self.epoch + Duration::from(running)
+    }
 }
 
 /// What reached the output.
@@ -73,6 +79,8 @@ pub(super) struct Plan {
     pub orders: Sender<Order>,
     pub tap: Option<Tap>,
     pub shared: Arc<Shared>,
+    /// Of audio.
+    pub echo: Option<EchoReference>,
 }
 
 /// An open pipeline. Dropping it closes the output, which may block.
@@ -168,7 +176,7 @@ impl Lane {
                 _ => {}
             }
             if matches!(plan.target, Target::Audio(Audio::Default | Audio::Device { .. })) {
-                follow(&element);
+                follow(&element, plan.echo.is_some());
             }
             if matches!(plan.target, Target::Video(_)) && element.has_property("qos") {
                 // The playout decides which frames are late; a decoder must not skip any by itself.
@@ -187,6 +195,11 @@ impl Lane {
             return Err(MediaError::new(ErrorKind::BadSettings, "the output does not end in a sink"));
         };
         self.measure(plan, &pad);
+        if let Some(echo) = plan.echo.clone()
+            && let Some(pad) = self.pipeline.by_name(DECODER).and_then(|decoder| decoder.static_pad("src"))
+        {
+            pass_on(&pad, self.time.clone(), echo);
+        }
         Ok(())
     }
 
@@ -249,10 +262,35 @@ impl Lane {
 
 /// Makes a device keep to the time of the pipelines. By default GStreamer's sinks correct a device that starts late by so
 /// little at a time that PulseAudio's was 40 ms late only after four seconds, and 300 at first; by resampling, after two.
-fn follow(sink: &gst::Element) {
+///
+/// Resampling goes on, though, and a canceller has to follow it; skewing is rare, and in steps.
+fn follow(sink: &gst::Element, has_echo: bool) {
     if sink.has_property("slave-method") {
-        sink.set_property_from_str("slave-method", "resample");
+        sink.set_property_from_str("slave-method", if has_echo { "skew" } else { "resample" });
     }
+}
+
+/// Passes decoded audio, in the decoder's format, to the microphone that hears it, too.
+fn pass_on(pad: &gst::Pad, time: Time, echo: EchoReference) {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let format = pad.current_caps().and_then(|caps| {
+            let caps = caps.structure(0)?;
+            Some((caps.get::<i32>("rate").ok()?, caps.get::<i32>("channels").ok()?))
+        });
+        // Opus has this rate unless the elements after it take no other.
+        if let Some((rate, channels @ 1..)) = format
+            && rate == RATE as i32
+            && let Some(buffer) = info.buffer()
+            && let (Some(pts), Ok(map)) = (buffer.pts(), buffer.map_readable())
+        {
+            let mean = |frame: &[u8]| {
+                let samples = frame.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+                (samples.map(i32::from).sum::<i32>() / channels) as i16
+            };
+            echo.play(map.chunks_exact(2 * channels as usize).map(mean), time.instant(pts));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::decoders::check;
+use crate::media::echo::EchoReference;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::sound_system::system;
 
@@ -106,6 +107,8 @@ pub struct Settings {
     pub volume: f64,
     /// Whether the audio is muted at first.
     pub muted: bool,
+    /// Passes what is played to a microphone that must not send it back. Default: none.
+    pub echo: Option<EchoReference>,
 }
 
 impl Default for Settings {
@@ -121,6 +124,7 @@ impl Default for Settings {
             max_bytes: 8 << 20,
             volume: 1.0,
             muted: false,
+            echo: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! microphone that fails does not stop the video.
 //!
 //! ```text
-//! microphone ─ 48 kHz ─ Opus
+//! microphone ─ 48 kHz ─ (canceller) ─ Opus
 //! ```
 //!
 //! It is opened and closed on threads of their own, since that may block; one control thread does the rest.
@@ -17,8 +17,10 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::branch::Timing;
+use super::echo::cancel;
 use super::microphone_settings::{Microphone, from_gstreamer, none_works, stalled};
 use super::parts::{launch, lock, part};
+use crate::media::echo::EchoReference;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::lifecycle::{self, Lifecycle, Reopening};
 use crate::media::source::{Listener, SourceEvent};
@@ -28,6 +30,8 @@ use crate::media::{Codec, StreamId};
 #[derive(Clone)]
 pub(super) struct Job {
     pub microphone: Microphone,
+    /// Of the speaker that it hears, too.
+    pub echo: Option<EchoReference>,
     pub stream: StreamId,
     /// In bit/s.
     pub bitrate: u32,
@@ -245,6 +249,12 @@ impl Ear {
         // Presentation times are compared with `Instant`s, so no device clock may be used.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         let first = listen(&pipeline, &job.microphone, number, orders.clone());
+        if let Some(echo) = &job.echo {
+            let blocks = part(&pipeline, "blocks")?.static_pad("src");
+            let blocks = blocks
+                .ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "`blocks` is a reserved name"))?;
+            cancel(&blocks, echo.listen(Instant::now()))?;
+        }
         let (opened, pulse) = (Instant::now(), Arc::<AtomicU64>::default());
         let timing = Timing::new(job.epoch, &pipeline, None, job.stream, || ());
         let (stream, on, beats) = (job.stream, job.on.clone(), pulse.clone());
@@ -304,8 +314,12 @@ fn line(job: &Job) -> (String, Option<(&'static str, String)>) {
         "opusenc name=enc bitrate={} frame-size=20 ! appsink name=out sync=false async=false",
         job.bitrate
     );
-    let raw = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=[1,2]";
-    (format!("{head} ! {queue} ! audioconvert ! audioresample ! {raw} ! {encoder}"), property)
+    let raw = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000";
+    let format = match &job.echo {
+        None => format!("{raw},channels=[1,2]"),
+        Some(_) => format!("{raw},channels=1 ! audiobuffersplit name=blocks output-buffer-duration=1/100"),
+    };
+    (format!("{head} ! {queue} ! audioconvert ! audioresample ! {format} ! {encoder}"), property)
 }
 
 /// Whether the automatic source found none, and makes silence.

@@ -18,11 +18,13 @@
 
 mod branch;
 mod camera;
+mod canceller;
 mod candidates;
 mod capture;
 mod check;
 mod control;
 mod csi;
+mod echo;
 mod encoders;
 mod fault;
 mod findings;
@@ -57,6 +59,8 @@ use crate::media::{
     AUDIO_OPUS, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
 };
 
+#[cfg(feature = "talk")]
+pub(crate) use canceller::check as check_canceller;
 use control::Control;
 pub use encoders::{EncoderInfo, Rejected};
 use inbox::Order;
@@ -166,9 +170,17 @@ impl Pipeline {
         let (live, epoch) = (settings.source.is_live(), Instant::now());
         let in_use = Arc::new(Mutex::new(info.name.clone()));
         let microphone = streams.iter().find(|stream| stream.maker == Maker::Microphone);
+        let echo = settings.echo.clone().filter(|_| match canceller::check() {
+            Ok(()) => true,
+            Err(error) => {
+                log::warn!("the echo of the speaker is not cancelled: {error}");
+                false
+            }
+        });
         let microphone = microphone.map(|stream| {
             microphone::Capture::start(microphone::Job {
                 microphone: settings.microphone.clone(),
+                echo: echo.clone(),
                 stream: stream.id,
                 bitrate: plan::AUDIO_BITRATE,
                 epoch,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::microphone_settings::Microphone;
 use crate::media::board::Board;
+use crate::media::echo::EchoReference;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 
@@ -26,6 +27,9 @@ pub struct CaptureSettings {
     /// Where audio comes from, if not from the source. A microphone that fails is tried again, and does not stop the
     /// video. Default: from the source.
     pub microphone: Microphone,
+    /// What a speaker beside the microphone plays, to be removed from what the microphone hears. Needs GStreamer's
+    /// element `webrtcdsp`; without it a warning is logged, and nothing is removed. Default: none.
+    pub echo: Option<EchoReference>,
     /// The board profile: which encoders to try, in which order and with which settings.
     pub board: Board,
     /// H.264 encoders to try, by GStreamer element name, in this order. If empty, the board profile decides. The small
@@ -55,6 +59,7 @@ impl Default for CaptureSettings {
             bitrate: 1_000_000,
             audio: true,
             microphone: Microphone::None,
+            echo: None,
             board: Board::Auto,
             encoders: Vec::new(),
             key_interval: Duration::from_secs(10),
