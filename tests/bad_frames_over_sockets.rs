@@ -103,12 +103,16 @@ impl Bystanders {
             ["alice", "bob"].map(|user| Client::new(&url, config(user)).expect("a good address"));
         let (tell, heard) = channel();
         bob.on(move |event| _ = tell.send(event));
+        let (online, admitted) = channel();
+        alice.on(move |event| _ = online.send(matches!(event, Event::Online { .. })));
         for client in [&bob, &alice] {
             let run = client.run();
             std::thread::spawn(move || smol::block_on(run));
         }
         let them = Bystanders { alice, heard };
         them.wait(|e| matches!(e, Event::PeerAdded { peer: p } if p.user == "alice"));
+        // Bob may hear of alice before she does.
+        while !admitted.recv_timeout(PATIENCE).expect("alice is admitted") {}
         them
     }
 
