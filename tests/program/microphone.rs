@@ -220,7 +220,7 @@ fn talk(sound: &SoundServer, speaker: &str, microphone: &str, said: f64) -> Hear
         heard
     };
     let late = async {
-        smol::Timer::after(PATIENCE).await;
+        smol::Timer::after(DEADLINE + PATIENCE).await;
         panic!("nothing came in time")
     };
     let drivers = async {
