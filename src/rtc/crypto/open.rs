@@ -47,7 +47,7 @@ impl Opener {
     fn of(profile: Profile, session: &SessionKeys) -> Opener {
         Opener {
             profile,
-            suite: Suite::opening(profile, Traffic::Rtcp, session),
+            suite: Suite::new(profile, Traffic::Rtcp, session),
             senders: Vec::with_capacity(SENDERS),
         }
     }

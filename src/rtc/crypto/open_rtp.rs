@@ -34,7 +34,7 @@ impl RtpOpener {
     }
 
     fn of(profile: Profile, session: &SessionKeys) -> RtpOpener {
-        let suite = Suite::opening(profile, Traffic::Rtp, session);
+        let suite = Suite::new(profile, Traffic::Rtp, session);
         RtpOpener { profile, suite, streams: Vec::with_capacity(STREAMS) }
     }
 

@@ -43,8 +43,8 @@ impl Sealer {
     fn of(profile: Profile, rtp: &SessionKeys, rtcp: &SessionKeys) -> Sealer {
         Sealer {
             tag: profile.tag_len(),
-            rtp: Suite::sealing(profile, Traffic::Rtp, rtp),
-            rtcp: Suite::sealing(profile, Traffic::Rtcp, rtcp),
+            rtp: Suite::new(profile, Traffic::Rtp, rtp),
+            rtcp: Suite::new(profile, Traffic::Rtcp, rtcp),
             next: 0,
             #[cfg(test)]
             once: Some(Once::of(&rtp.key)),

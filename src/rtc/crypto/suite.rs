@@ -82,17 +82,10 @@ enum Mode {
 }
 
 impl Suite {
-    pub(super) fn sealing(profile: Profile, traffic: Traffic, session: &SessionKeys) -> Suite {
-        Suite::new(profile, traffic, session, true)
-    }
-
-    pub(super) fn opening(profile: Profile, traffic: Traffic, session: &SessionKeys) -> Suite {
-        Suite::new(profile, traffic, session, false)
-    }
-
-    fn new(profile: Profile, traffic: Traffic, session: &SessionKeys, seals: bool) -> Suite {
+    /// Keys for both sealing and opening.
+    pub(super) fn new(profile: Profile, traffic: Traffic, session: &SessionKeys) -> Suite {
         let mode = match profile {
-            Profile::Aes128CmSha1 => Mode::counter(session, seals),
+            Profile::Aes128CmSha1 => Mode::counter(session),
             Profile::Aes128Gcm => Mode::gcm(&AES_128_GCM, session),
             Profile::Aes256Gcm => Mode::gcm(&AES_256_GCM, session),
         };
@@ -135,7 +128,8 @@ impl Suite {
                 if !memcmp::eq(&whole[..tag.len()], tag) {
                     return false;
                 }
-                context.decrypt_init(None, None, Some(&counter_iv(salt, packet))).expect(NEVER);
+                // The same key stream takes the encryption away.
+                context.encrypt_init(None, None, Some(&counter_iv(salt, packet))).expect(NEVER);
                 context.cipher_update(text, Some(output)).expect(NEVER);
                 true
             }
@@ -151,14 +145,9 @@ impl Mode {
         Mode::Gcm { salt: session.salt[..].try_into().expect(SALT), key: Box::new(LessSafeKey::new(key)) }
     }
 
-    fn counter(session: &SessionKeys, seals: bool) -> Mode {
+    fn counter(session: &SessionKeys) -> Mode {
         let mut context = CipherCtx::new().expect(NEVER);
-        let (cipher, key) = (Some(Cipher::aes_128_ctr()), Some(&*session.key));
-        if seals {
-            context.encrypt_init(cipher, key, None).expect(NEVER);
-        } else {
-            context.decrypt_init(cipher, key, None).expect(NEVER);
-        }
+        context.encrypt_init(Some(Cipher::aes_128_ctr()), Some(&session.key), None).expect(NEVER);
         Mode::Counter {
             salt: session.salt[..].try_into().expect(SALT),
             context,
@@ -236,7 +225,7 @@ mod tests {
             salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"),
             auth: vec![0; MAC_KEY],
         };
-        let mut suite = Suite::sealing(Profile::Aes128CmSha1, Traffic::Rtp, &session);
+        let mut suite = Suite::new(Profile::Aes128CmSha1, Traffic::Rtp, &session);
         let packet = Packet { ssrc: 0, index: 0, head: &[], behind: [0; 4] };
         let mut stream = vec![0; 16 * 0xff02];
         suite.seal(packet, &mut stream, &mut [0; 10]);
