@@ -218,24 +218,29 @@ impl Sessions {
 
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
         loop {
+            let (id, turn, parcel) = self.next_turn()?;
             let mut transmit = None;
-            if let Some(id) = self.turns.next_of(Turn::Control) {
-                self.step(id, |session, now, sink| {
-                    transmit = session.poll_transmit(Turn::Control, now, sink)
-                });
-            } else if let Some((parcel, id)) = self.next_to_hand() {
-                self.step(id, |session, now, sink| {
+            self.step(id, |session, now, sink| {
+                if let Some(parcel) = parcel {
                     parcel.hand_to(session, now, sink);
-                    transmit = session.poll_transmit(Turn::Frame, now, sink);
-                });
-            } else {
-                let id = self.turns.next_of(Turn::Frame)?;
-                self.step(id, |session, now, sink| transmit = session.poll_transmit(Turn::Frame, now, sink));
-            }
+                }
+                transmit = session.poll_transmit(turn, now, sink);
+            });
             if transmit.is_some() {
                 return transmit;
             }
         }
+    }
+
+    /// Who sends next, and the frame that it has not got.
+    fn next_turn(&mut self) -> Option<(SessionId, Turn, Option<Arc<Parcel>>)> {
+        if let Some(id) = self.turns.next_of(Turn::Control) {
+            return Some((id, Turn::Control, None));
+        }
+        if let Some((parcel, id)) = self.next_to_hand() {
+            return Some((id, Turn::Frame, Some(parcel)));
+        }
+        Some((self.turns.next_of(Turn::Frame)?, Turn::Frame, None))
     }
 
     /// Whether somebody here watches a stream.
