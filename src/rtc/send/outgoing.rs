@@ -79,8 +79,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) send_time: u32,
     pub(super) playout_delay: Option<u32>,
     pub(super) now: Instant,
-    /// Bytes in this batch so far.
-    pub(super) sent: usize,
+    /// Bytes in this batch that belong to the probe.
+    pub(super) probed: usize,
 }
 
 impl Outgoing<'_> {
@@ -168,17 +168,21 @@ impl Outgoing<'_> {
         let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, payload, out));
         self.counts.packets += 1;
         self.counts.bytes += size as u64;
-        self.sent += size;
+        // Audio is not paced: while the pacer is closed, it would only stretch a probe.
+        let probe = self.probe.filter(|_| self.pacer.is_open(self.now));
+        self.probed += probe.map_or(0, |_| size);
         self.ratio.count(size, cause, self.now);
-        self.pacer.spend(size + OVERHEAD, self.now);
-        if cause != Cause::Probe {
+        if cause == Cause::Probe {
+            self.pacer.spend_on_probe(size + OVERHEAD, self.now);
+        } else {
+            self.pacer.spend(size + OVERHEAD, self.now);
             self.budget.spend(size + OVERHEAD, self.now);
         }
         if header.transport.is_some() {
             let number = *self.transport;
             *self.transport += 1;
             let size = (size + OVERHEAD) as u16;
-            self.estimator.handle_sent(Sent { number, size, at: self.now, probe: self.probe });
+            self.estimator.handle_sent(Sent { number, size, at: self.now, probe });
         }
         index
     }

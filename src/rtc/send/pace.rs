@@ -1,7 +1,8 @@
 //! Paces packets to one viewer: in bursts, so that one system call sends many.
 //!
 //! Each packet takes time at the pacing rate, and a burst may run ahead of that by [`BURST`]. So a frame usually leaves
-//! at once, a key frame leaves in a few bursts, and never more than a burst floods the link.
+//! at once, a key frame leaves in a few bursts, and never more than a burst floods the link. What leaves first is one
+//! burst that is longer: [`FIRST`].
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,18 @@ const BURST: Duration = Duration::from_millis(40);
 /// The same for probes, which last at least 15 ms: one tick of the sessions' timers.
 const PROBE_BURST: Duration = Duration::from_millis(5);
 
+/// How much the first burst is longer than others. Before the first feedback, which comes after 100 ms or more, more would
+/// leave anyway; at once, the first key frame is there 30 ms earlier. With 80 ms, all that a viewer gets when it joins would
+/// leave at once, but of sixty simulated viewers on slow links four instead of two then wait longer than 3 s.
+const FIRST: Duration = Duration::from_millis(30);
+
 #[derive(Debug)]
 pub(in crate::rtc) struct Pacer {
     /// In bit/s.
     rate: u64,
     burst: Duration,
+    /// Bytes of media that take no time.
+    free: usize,
     /// When everything sent so far has passed, at the rate.
     through: Instant,
     /// Nothing leaves before.
@@ -24,7 +32,7 @@ pub(in crate::rtc) struct Pacer {
 
 impl Pacer {
     pub(in crate::rtc) fn new(rate: u64, now: Instant) -> Pacer {
-        Pacer { rate: rate.max(1), burst: BURST, through: now, held: now }
+        Pacer { rate: rate.max(1), burst: BURST, free: 0, through: now, held: now }
     }
 
     /// Sets the pacing rate, in bit/s. At a higher rate, what was sent passes sooner; at a lower one it takes as long as
@@ -41,6 +49,17 @@ impl Pacer {
     /// clock, and measure nothing.
     pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool) {
         self.burst = if is_probing { PROBE_BURST } else { BURST };
+    }
+
+    /// Lets the first burst be longer.
+    pub(in crate::rtc) fn begin(&mut self) {
+        self.free =
+            usize::try_from(u128::from(self.rate) / 8 * FIRST.as_millis() / 1000).unwrap_or(usize::MAX);
+    }
+
+    /// From now on, bursts are as long as usual.
+    pub(in crate::rtc) fn settle(&mut self) {
+        self.free = 0;
     }
 
     /// When the next packet may leave: now, if that is not in the future.
@@ -77,8 +96,15 @@ impl Pacer {
         self.through = now;
     }
 
-    /// Records a packet of this size that was sent.
+    /// Records a packet of media of this size that was sent.
     pub(in crate::rtc) fn spend(&mut self, bytes: usize, now: Instant) {
+        let free = self.free.min(bytes);
+        self.free -= free;
+        self.spend_on_probe(bytes - free, now);
+    }
+
+    /// Records a packet of a probe, which the first burst is not for.
+    pub(in crate::rtc) fn spend_on_probe(&mut self, bytes: usize, now: Instant) {
         let takes = Duration::from_nanos(bytes as u64 * 8_000_000_000 / self.rate);
         self.through = self.through.max(now) + takes;
     }
@@ -135,6 +161,26 @@ mod tests {
         pacer.set_rate(0, later);
         pacer.set_rate(8_000_000, now + Duration::from_secs(9));
         assert!(pacer.is_idle(now + Duration::from_secs(9)));
+    }
+
+    /// How many packets of 1000 bytes leave at once, at 8 Mbit/s: a millisecond each.
+    fn at_once(pacer: &mut Pacer, now: Instant) -> usize {
+        (0..).take_while(|_| pacer.is_open(now).then(|| pacer.spend(1000, now)).is_some()).count()
+    }
+
+    #[test]
+    fn the_first_burst_is_longer() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(8_000_000, now);
+        pacer.begin();
+        pacer.spend_on_probe(1000, now);
+        assert_eq!(at_once(&mut pacer, now), 30 + 40);
+        assert_eq!(pacer.opens_at(), now + Duration::from_millis(1), "then the rate counts");
+        let idle = now + Duration::from_secs(1);
+        assert_eq!(at_once(&mut pacer, idle), 41);
+        pacer.begin();
+        pacer.settle();
+        assert_eq!(at_once(&mut pacer, idle + Duration::from_secs(1)), 41, "it was not used in time");
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Sender {
     /// Sets the keys of a transport that is connected and whose fingerprint was verified.
     pub(in crate::rtc) fn connect(&mut self, keys: &Keys, now: Instant) {
         self.keyed = Some(Keyed { sealer: Sealer::new(keys), opener: Opener::new(keys) });
+        self.pacer.begin();
         self.report = now;
     }
 
@@ -334,6 +335,9 @@ impl Sender {
         now: Instant,
         heard: &mut impl FnMut(Heard),
     ) {
+        if matches!(said, Feedback::Transport(_) | Feedback::Report { .. } | Feedback::Remb { .. }) {
+            self.pacer.settle();
+        }
         match said {
             Feedback::Transport(feedback) => {
                 let arrivals = feedback.arrivals().map(|(number, at)| Arrival { number, at });
@@ -415,9 +419,11 @@ impl Sender {
         self.set_rate(now);
     }
 
-    /// Whether a probe could start now.
+    /// Whether a probe could start now. Before the first frame, probes are not paced, and may find nothing: they are not
+    /// repeated before.
     fn may_probe(&self) -> bool {
-        self.probing.is_none() && self.tracks.iter().any(Track::can_probe)
+        let is_measured = self.delays().is_some() || self.estimator.reported_to().is_none();
+        is_measured && self.probing.is_none() && self.tracks.iter().any(Track::can_probe)
     }
 
     fn set_rate(&mut self, now: Instant) {
@@ -455,8 +461,8 @@ impl Sender {
 
     /// Returns when the next paced packet may leave.
     fn paced_at(&self) -> Option<Instant> {
-        let video = |t: &Track| t.codec.is_video() && t.has_packets();
-        let any = !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video);
+        let video = self.tracks.iter().any(Track::has_video);
+        let any = !self.repeats.is_empty() || self.probing.is_some() || video;
         any.then(|| self.pacer.opens_at())
     }
 
@@ -496,7 +502,7 @@ impl Sender {
             send_time: wall.send_time(now),
             playout_delay: self.playout_delay,
             now,
-            sent: 0,
+            probed: 0,
         };
         // Lost packets first: the next frame to be shown waits for them.
         while let Some((i, repeat)) = self.repeats.front().filter(|_| out.pacer.is_open(now)) {
@@ -538,7 +544,7 @@ impl Sender {
         }
         if let Some((_, left)) = &mut self.probing {
             let mut padded = 0;
-            while out.sent < *left && out.pacer.is_open(now) {
+            while out.probed < *left && out.pacer.is_open(now) {
                 let Some(track) = self.tracks.iter().find(|track| track.can_probe()) else {
                     // The stream has ended; nothing else would end the probe.
                     *left = 0;
@@ -549,7 +555,7 @@ impl Sender {
                 }
                 padded += 1;
             }
-            *left = left.saturating_sub(out.sent);
+            *left = left.saturating_sub(out.probed);
             if *left == 0 {
                 self.probing = None;
                 self.set_rate(now);
@@ -617,3 +623,6 @@ impl Sender {
         sealed.ok().map(|()| out)
     }
 }
+
+#[cfg(test)]
+mod tests;

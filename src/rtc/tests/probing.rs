@@ -4,7 +4,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::SessionId;
+use crate::rtc::{Config, SessionId};
 
 fn pause(w: &mut World) {
     w.reoffer(1, |b| {
@@ -76,4 +76,21 @@ fn probes_leave_room_for_repeats() {
         asked <= 2 && seen > fed * 95 / 100,
         "{seen} of {fed} frames came, {asked} key frames were asked for"
     );
+}
+
+#[test]
+fn the_first_probe_shows_what_a_fast_link_carries_however_frames_of_audio_fall() {
+    let mut found = vec![];
+    for after in (0..100).step_by(10) {
+        let mut w = World::new();
+        w.frame_size = 5_000;
+        w.viewer(1);
+        w.run(ms(3000 + after));
+        w.viewer(2);
+        w.run(ms(700));
+        let stats = w.fanout.stats(SessionId(2)).expect("lives");
+        found.push(stats.estimate.expect("connected"));
+    }
+    let max = Config::default().max_bitrate;
+    assert!(found.iter().all(|estimate| estimate * 10 >= max * 9), "{found:?} of {max}");
 }

@@ -155,6 +155,8 @@ pub(super) struct Probes {
     active: [Option<Active>; MAX_ACTIVE],
     /// Rates to probe at, next first.
     pending: [Option<f64>; 2],
+    /// A probe that showed little, because it arrived at once or left too slowly, is sent again, but only once.
+    is_repeated: bool,
     /// A rate to probe again for longer, because the result was surprising.
     doubted: Option<f64>,
     /// The length of that probe, in µs.
@@ -178,6 +180,7 @@ impl Probes {
             next_id: 0,
             active: [None; MAX_ACTIVE],
             pending: FIRST.map(|times| Some(initial * times)),
+            is_repeated: false,
             doubted: None,
             long: LONG,
             next: now + PERIOD,
@@ -292,12 +295,19 @@ impl Probes {
                 continue;
             }
             let found = probe.found(own_loss);
-            let rate = probe.rate;
+            let (rate, is_instant) = (probe.rate, probe.is_instant());
             *slot = None;
-            let Some(found) = found else { continue };
-            if !found.saturated && found.rate >= PASSED * rate {
+            let passed = found.filter(|found| !found.saturated);
+            if let Some(found) = passed.filter(|found| found.rate >= PASSED * rate) {
                 self.pending = [Some(found.rate * NEXT), None];
+                self.is_repeated = false;
+            } else if done
+                && (is_instant || passed.is_some())
+                && !std::mem::replace(&mut self.is_repeated, true)
+            {
+                self.pending = [Some(rate), None];
             }
+            let Some(found) = found else { continue };
             if best.is_none_or(|best| best.rate < found.rate) {
                 best = Some(found);
             }
@@ -362,6 +372,12 @@ impl Active {
     /// Whether it was sent completely.
     fn is_sent(&self) -> bool {
         self.sent.is_some_and(|sent| sent.bytes >= self.bytes)
+    }
+
+    /// Whether it arrived within one tick of the receiver's clock, which shows no rate. That happens on fast links before
+    /// the first frame, because until then probes are not paced.
+    fn is_instant(&self) -> bool {
+        self.arrived.is_some_and(|arrived| arrived.packets >= MIN_PACKETS && arrived.span() == 0)
     }
 
     fn found(&self, own_loss: f64) -> Option<Found> {

@@ -1,0 +1,98 @@
+use super::*;
+use crate::rtc::crypto::keys::Profile;
+use crate::rtc::send::clock::Timestamp;
+use crate::rtc::send::header::Extensions;
+
+const VIDEO: StreamId = StreamId(0);
+const AUDIO: StreamId = StreamId(1);
+const LIMITS: Limits = Limits { initial: 2_000_000, min: 30_000, max: 4_000_000 };
+
+/// A viewer of video and audio whose transport is connected.
+fn connected(now: Instant) -> Sender {
+    let mut sender = Sender::new("name", LIMITS, None, now);
+    let format = |ssrc: u32, rtx| Format {
+        mid: ssrc.to_string(),
+        pt: 100,
+        ssrc,
+        rtx,
+        others: vec![],
+        extensions: Extensions { transport: Some(1), ..Extensions::default() },
+    };
+    let streams =
+        vec![(VIDEO, Codec::H264, format(1, Some((101, 2)))), (AUDIO, Codec::Opus, format(3, None))];
+    sender.set_streams(streams, 100, now);
+    let profile = Profile::Aes128Gcm;
+    sender.connect(&Keys::new(profile, vec![7; profile.material_len()], false), now);
+    sender
+}
+
+fn frame(codec: Codec, bytes: usize, now: Instant) -> Cut {
+    let whole = vec![1; bytes];
+    let payloads = whole.chunks(1100).map(Arc::from).collect();
+    Cut {
+        codec,
+        key: true,
+        payloads: Arc::new(payloads),
+        timestamp: Timestamp { ticks: 0, wallclock: now },
+        encoding: None,
+    }
+}
+
+/// Everything that may leave now, in bytes.
+fn send(sender: &mut Sender, now: Instant) -> usize {
+    let wall = Wall::new(None, now);
+    let mut bytes = 0;
+    while sender.has_packets(now) {
+        bytes += sender.poll_packets(&wall, now).map_or(0, |(_, data)| data.len());
+    }
+    bytes
+}
+
+#[test]
+fn the_first_key_frame_leaves_in_one_burst() {
+    let now = Instant::now();
+    let key = frame(Codec::H264, 40_000, now);
+    let mut sender = connected(now);
+    sender.handle_frame(VIDEO, &key, now);
+    assert!(send(&mut sender, now) > 40_000);
+    // The next one is paced: 40 ms at five Mbit/s.
+    let later = now + Duration::from_millis(400);
+    sender.handle_frame(VIDEO, &key, later);
+    let burst = send(&mut sender, later);
+    assert!((24_000..27_000).contains(&burst), "{burst}");
+}
+
+#[test]
+fn a_probe_that_arrived_at_once_is_repeated_only_after_the_first_frame() {
+    let now = Instant::now();
+    let mut sender = connected(now);
+    sender.handle_timeout(now);
+    let (first, _) = sender.probing.expect("it is due at once");
+    assert!(send(&mut sender, now) > first.bytes / 2);
+    let arrived = (0..sender.transport).map(|number| Arrival { number: number as u16, at: Some(0) });
+    sender.estimator.handle_feedback(arrived, now);
+    sender.handle_timeout(now);
+    assert_eq!(sender.probing, None, "it would arrive at once, too");
+    let later = now + Duration::from_millis(100);
+    sender.handle_frame(VIDEO, &frame(Codec::H264, 1000, later), later);
+    send(&mut sender, later);
+    sender.handle_timeout(later);
+    let (again, _) = sender.probing.expect("it is due");
+    assert_eq!(again.rate, first.rate);
+    let sent = send(&mut sender, later + Duration::from_millis(1));
+    assert!((1..again.bytes / 2).contains(&sent), "{sent} of {}", again.bytes);
+}
+
+#[test]
+fn audio_that_leaves_while_the_pacer_is_closed_is_not_part_of_a_probe() {
+    let now = Instant::now();
+    let mut sender = connected(now);
+    sender.handle_frame(VIDEO, &frame(Codec::H264, 45_000, now), now);
+    send(&mut sender, now);
+    sender.handle_timeout(now);
+    let (probe, _) = sender.probing.expect("it is due");
+    assert!(!sender.pacer.is_open(now), "the frame has not passed");
+    sender.handle_frame(AUDIO, &frame(Codec::Opus, 160, now), now);
+    assert!(send(&mut sender, now) > 160, "audio is not paced");
+    assert_eq!(sender.probing, Some((probe, probe.bytes)));
+}
