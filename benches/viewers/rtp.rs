@@ -2,6 +2,8 @@
 
 pub(crate) struct Header {
     pub(crate) marker: bool,
+    /// Whether the payload ends with padding, whose last byte is its length.
+    pub(crate) padded: bool,
     pub(crate) payload_type: u8,
     pub(crate) sequence: u16,
     pub(crate) ssrc: u32,
@@ -32,6 +34,7 @@ impl Header {
         }
         (len < packet.len()).then(|| Header {
             marker: fixed[1] & 0x80 != 0,
+            padded: fixed[0] & 0x20 != 0,
             payload_type: fixed[1] & 0x7f,
             sequence: u16::from_be_bytes([fixed[2], fixed[3]]),
             ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),

@@ -138,7 +138,7 @@ impl Track {
                     (self.next_congestion, self.next_report) = (at + CONGESTION_EVERY, at + REPORT_EVERY / 2);
                 }
                 let index = extend(self.highest, header.sequence);
-                let end = header.marker.then(|| label(keys, header.ssrc, index, payload));
+                let end = header.marker.then(|| label(keys, &header, index, payload));
                 self.place(index, Packet { end, at });
             }
             sdp::RETRANSMISSION => self.handle_repeat(&header, payload, keys, at),
@@ -157,7 +157,7 @@ impl Track {
         let Some(number) = keys.peek::<2>(header.ssrc, index, payload, 0) else { return };
         let original = extend(self.highest, u16::from_be_bytes(number));
         if self.holes.contains_key(&original) {
-            let end = header.marker.then(|| label(keys, header.ssrc, index, payload));
+            let end = header.marker.then(|| label(keys, header, index, payload));
             self.place(original, Packet { end, at });
         } else if self.window.contains(&at) {
             self.tally.needless += 1;
@@ -291,7 +291,12 @@ impl Hole {
 }
 
 /// What a frame's last packet says.
-fn label(keys: &mut Keys, ssrc: u32, index: u64, payload: &[u8]) -> Option<Label> {
-    let at = payload.len().checked_sub(Label::LEN)?;
-    Label::read(keys.peek(ssrc, index, payload, at)?)
+fn label(keys: &mut Keys, header: &Header, index: u64, payload: &[u8]) -> Option<Label> {
+    let mut end = payload.len();
+    if header.padded {
+        let [padding] = keys.peek(header.ssrc, index, payload, end.checked_sub(1)?)?;
+        end = end.checked_sub(usize::from(padding))?;
+    }
+    let at = end.checked_sub(Label::LEN)?;
+    Label::read(keys.peek(header.ssrc, index, payload, at)?)
 }

@@ -98,7 +98,8 @@ pub struct Config {
     /// How long the source keeps running after the last viewer has left. Default: 10 s.
     pub linger: Duration,
     /// How much audio goes into one packet for viewers that only receive, at most 120 ms: frames of 20 ms are joined up to
-    /// it. Longer packets are fewer, and later. Default: 60 ms.
+    /// it, and beside video for up to 40 ms more, to leave with a frame of it. Longer packets are fewer, and later.
+    /// Default: 60 ms.
     pub audio_packet: Duration,
     /// How long a snapshot is served again before a new one is taken. Default: 1 s.
     pub snapshot_every: Duration,

@@ -362,9 +362,8 @@ impl Fanout {
             }
             return;
         }
-        let Some(parcel) = self.cutting.cut(frame, timestamp, self.shared.config.audio_packet) else {
-            return;
-        };
+        let per_packet = self.shared.config.audio_packet;
+        let Some(parcel) = self.cutting.cut(frame, timestamp, per_packet, self.now) else { return };
         let parcel = Arc::new(parcel);
         // Other drivers begin before this one goes on.
         for at in (0..self.shards.len()).rev() {

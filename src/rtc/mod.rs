@@ -123,7 +123,9 @@ pub struct Config {
     pub connect_within: Duration,
     /// How much audio goes into one packet for viewers that do not send audio themselves: frames are joined up to this
     /// duration (RFC 6716, 3.2.5), and each is sent alone if it lasts as long. Longer packets are fewer, and later.
-    /// At most 120 ms. Default 60 ms, three frames of 20 ms.
+    /// Beside video, a packet of more than 20 ms waits for the next frame if that is expected within 40 ms, to leave in the
+    /// same system call; frames of audio that come meanwhile are joined to it. At most 120 ms. Default 60 ms, three frames
+    /// of 20 ms.
     pub audio_packet: Duration,
     /// How long a viewer may keep frames back to smooth jitter. It is told once, by the playout-delay header extension of
     /// browsers. `None` leaves it to the viewer, which then adds to the delay what it finds best. Default zero: each

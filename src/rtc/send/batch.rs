@@ -28,6 +28,18 @@ impl Batch {
         self.count == 0 || (fits && !self.is_full && self.count < MAX_SEGMENTS)
     }
 
+    /// Whether a datagram of this size may follow, and after it another one that is no longer.
+    pub(in crate::rtc) fn has_room_for_two(&self, size: usize, last: usize) -> bool {
+        let segment = if self.count == 0 { size } else { self.segment };
+        let fits = self.data.len() + segment + last <= MAX_BYTES && self.count + 2 <= MAX_SEGMENTS;
+        self.has_room(size) && last <= segment && fits
+    }
+
+    /// By how many bytes a datagram that may follow is shorter than the others.
+    pub(in crate::rtc) fn gap(&self, size: usize) -> usize {
+        if self.count == 0 { 0 } else { self.segment.saturating_sub(size) }
+    }
+
     /// Appends a datagram that fits; `write` writes it. Returns its size.
     pub(in crate::rtc) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.data.len();
@@ -83,6 +95,28 @@ mod tests {
         for (sizes, batch) in table {
             assert_eq!(joined(sizes), batch, "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn room_for_two_leaves_some_for_the_last() {
+        let mut batch = Batch::default();
+        assert!(batch.has_room_for_two(100, 100) && !batch.has_room_for_two(100, 101));
+        assert_eq!(batch.gap(60), 0, "the first one sets the size");
+        batch.push(|out| out.resize(100, 0));
+        assert!(batch.has_room_for_two(90, 100) && !batch.has_room_for_two(90, 101));
+        assert!(!batch.has_room_for_two(101, 90));
+        assert_eq!((batch.gap(90), batch.gap(100), batch.gap(110)), (10, 0, 0));
+        for size in [10, 1200] {
+            let mut batch = Batch::default();
+            while batch.has_room_for_two(size, size) {
+                batch.push(|out| out.resize(out.len() + size, 0));
+            }
+            assert!(batch.has_room(size), "the last one");
+            batch.push(|out| out.resize(out.len() + size, 0));
+            assert!(!batch.has_room(size) && batch.data.len() <= MAX_BYTES && batch.count <= MAX_SEGMENTS);
+        }
+        batch.push(|out| out.resize(out.len() + 60, 0));
+        assert!(!batch.has_room_for_two(60, 60), "a shorter one was the last");
     }
 
     #[test]

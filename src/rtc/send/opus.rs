@@ -1,5 +1,5 @@
 //! Joins Opus frames into one packet (RFC 6716, 3.2): with three frames of 20 ms, a third of the packets is left, and
-//! the delay grows by 40 ms.
+//! the delay grows by 40 ms. Where video is sent too, a packet waits for its next frame, to leave in the same system call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,12 @@ use std::time::Duration;
 use super::clock::Timestamp;
 use super::cut::{MAX_PAYLOAD, Payloads};
 
-/// The maximum duration of a packet: 120 ms (RFC 6716, 3.2.5, R5).
-const MAX_MS: u32 = 120;
+/// The maximum duration of a packet (RFC 6716, 3.2.5, R5).
+const MAX: Duration = Duration::from_millis(120);
+/// How much longer than configured a packet may be to leave with a frame of video: the time between 25 frames a second.
+const MAX_WAIT: Duration = Duration::from_millis(40);
+/// Packets that are this short by configuration are not to be later.
+const PROMPT: Duration = Duration::from_millis(20);
 /// The bits of the configuration and the stereo flag, which must be equal in joined frames.
 const SAME: u8 = 0xfc;
 
@@ -19,15 +23,18 @@ pub(in crate::rtc) struct Joiner {
 }
 
 impl Joiner {
-    /// Takes a packet from the encoder. Returns the packets that this completes, in order: one that lasts `per_packet`,
-    /// the waiting frames if this one cannot follow them, and packets that cannot be joined, unchanged.
+    /// Takes a packet from the encoder; `next_video` is the time until the next frame of video, if one is expected.
+    /// Returns the packets that this completes, in order: one that lasts `per_packet`, unless it waits for that frame;
+    /// the waiting frames if this one cannot follow them; and packets that cannot be joined, unchanged.
     pub(in crate::rtc) fn push(
         &mut self,
         packet: &Arc<[u8]>,
         timestamp: Timestamp,
         per_packet: Duration,
+        next_video: Option<Duration>,
     ) -> Vec<(Payloads, Timestamp)> {
         let Some(toc) = packet.first().copied() else { return vec![] };
+        let per_packet = per_packet.min(MAX);
         let mut out = vec![];
         let ticks = frame_us(toc) * 48 / 1000;
         let follows = self.waiting.last().is_none_or(|(last, at)| {
@@ -39,11 +46,25 @@ impl Joiner {
             out.extend(self.flush());
         }
         self.waiting.push((packet.clone(), timestamp));
-        let lasts = self.waiting.len() as u128 * u128::from(frame_us(toc));
-        if toc & 3 != 0 || lasts >= per_packet.as_micros() {
+        let lasts = self.lasts();
+        let waits = self.waiting.len() > 1
+            && per_packet > PROMPT
+            && next_video.is_some_and(|after| lasts + after < (per_packet + MAX_WAIT).min(MAX));
+        if toc & 3 != 0 || lasts >= per_packet && !waits {
             out.extend(self.flush());
         }
         out
+    }
+
+    /// Returns the packet that can leave with a frame of video now, if one lasts `per_packet`.
+    pub(in crate::rtc) fn handle_video(&mut self, per_packet: Duration) -> Vec<(Payloads, Timestamp)> {
+        if self.waiting.is_empty() || self.lasts() < per_packet.min(MAX) { vec![] } else { self.flush() }
+    }
+
+    /// How long the waiting frames last.
+    fn lasts(&self) -> Duration {
+        let each = |(packet, _): &(Arc<[u8]>, Timestamp)| packet.first().map_or(0, |toc| frame_us(*toc));
+        us(self.waiting.iter().map(each).sum())
     }
 
     fn flush(&mut self) -> Vec<(Payloads, Timestamp)> {
@@ -62,7 +83,7 @@ fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     let toc = *packets.first()?.first()?;
     let joinable = |p: &&[u8]| p.first().is_some_and(|first| first & SAME == toc & SAME && first & 3 == 0);
     let count = u8::try_from(packets.len()).ok().filter(|count| (2..=48).contains(count))?;
-    if !packets.iter().all(joinable) || u32::from(count) * frame_us(toc) > MAX_MS * 1000 {
+    if !packets.iter().all(joinable) || us(u32::from(count) * frame_us(toc)) > MAX {
         return None;
     }
     // Code 3: a number of frames with different sizes, without padding.
@@ -92,8 +113,12 @@ pub(in crate::rtc) fn duration(packet: &[u8]) -> Option<Duration> {
         1 | 2 => 2,
         _ => u32::from(packet.get(1)? & 63),
     };
-    let us = count * frame_us(toc);
-    (1..=MAX_MS * 1000).contains(&us).then(|| Duration::from_micros(us.into()))
+    let lasts = us(count * frame_us(toc));
+    (!lasts.is_zero() && lasts <= MAX).then_some(lasts)
+}
+
+fn us(us: u32) -> Duration {
+    Duration::from_micros(us.into())
 }
 
 /// The duration of a frame with this first byte, in µs (RFC 6716, table 2).
@@ -154,17 +179,45 @@ mod tests {
         }
     }
 
-    /// The output for packets of these sizes and RTP times: the number of frames in each packet, and its time.
+    /// The output for packets of these sizes and RTP times, without video: the number of frames in each packet, and its
+    /// time.
     fn joined(packets: &[(u8, usize, u32)], per_packet: u64) -> Vec<(u8, u32)> {
         let now = std::time::Instant::now();
         let mut joiner = Joiner::default();
         let push = |(toc, len, ticks): &(u8, usize, u32)| {
             let timestamp = Timestamp { ticks: *ticks, wallclock: now };
-            joiner.push(&packet(*toc, *len).into(), timestamp, Duration::from_millis(per_packet))
+            joiner.push(&packet(*toc, *len).into(), timestamp, Duration::from_millis(per_packet), None)
         };
         let out: Vec<(Payloads, Timestamp)> = packets.iter().flat_map(push).collect();
-        let frames = |p: &[u8]| if p[0] & 3 == 3 { p[1] & 63 } else { 1 };
-        out.iter().map(|(payloads, at)| (frames(&payloads[0]), at.ticks)).collect()
+        out.iter().map(count).collect()
+    }
+
+    /// The number of frames in a packet, and its time.
+    fn count((payloads, at): &(Payloads, Timestamp)) -> (u8, u32) {
+        let packet = &payloads[0];
+        (if packet[0] & 3 == 3 { packet[1] & 63 } else { 1 }, at.ticks)
+    }
+
+    /// The packets beside video whose frames come at these times in ms, and each was expected when the one before had
+    /// come: when each leaves, the number of its frames, and its time.
+    fn beside(video: &[u64], per_packet: u64, until: u64) -> Vec<(u64, u8, u32)> {
+        let (now, per_packet) = (std::time::Instant::now(), Duration::from_millis(per_packet));
+        let mut joiner = Joiner::default();
+        let mut out = vec![];
+        for at in 0..until {
+            // A frame of 20 ms is complete at its end.
+            if at > 0 && at % 20 == 0 {
+                let timestamp = Timestamp { ticks: (at as u32 - 20) * 48, wallclock: now };
+                let next = video.iter().find(|next| **next > at).map(|next| Duration::from_millis(next - at));
+                let packets = joiner.push(&packet(TOC, 50).into(), timestamp, per_packet, next);
+                out.extend(packets.iter().map(count).map(|(frames, ticks)| (at, frames, ticks)));
+            }
+            if video.contains(&at) {
+                let packets = joiner.handle_video(per_packet);
+                out.extend(packets.iter().map(count).map(|(frames, ticks)| (at, frames, ticks)));
+            }
+        }
+        out
     }
 
     #[test]
@@ -183,6 +236,41 @@ mod tests {
         let wraps: Vec<(u8, usize, u32)> =
             (0..3).map(|n| (TOC, 50, u32::MAX.wrapping_sub(959).wrapping_add(960 * n))).collect();
         assert_eq!(joined(&wraps, 60), [(3, u32::MAX - 959)]);
+    }
+
+    #[test]
+    fn a_packet_waits_for_the_next_frame_of_video() {
+        let thirty: Vec<u64> = (0..20).map(|n| n * 1000 / 30).collect();
+        let packets = beside(&thirty, 60, 500);
+        assert_eq!(packets[..3], [(66, 3, 0), (133, 3, 2880), (200, 4, 5760)]);
+        assert!(packets.iter().all(|(at, ..)| thirty.contains(at)), "{packets:?}");
+        // Every sample leaves, in order.
+        let ends = packets.iter().map(|(_, frames, ticks)| ticks + 960 * u32::from(*frames));
+        assert!(ends.zip(&packets[1..]).all(|(end, (.., next))| end == *next), "{packets:?}");
+        // It comes too late, or not at all.
+        assert_eq!(beside(&[101, 202], 60, 210), [(60, 3, 0), (120, 3, 2880), (202, 4, 5760)]);
+        assert_eq!(beside(&[], 60, 130), [(60, 3, 0), (120, 3, 2880)]);
+        // Nothing short waits, nor what lasts as long as a packet may.
+        assert_eq!(beside(&thirty, 20, 50), [(20, 1, 0), (40, 1, 960)]);
+        assert_eq!(beside(&thirty, 0, 50), [(20, 1, 0), (40, 1, 960)]);
+        assert_eq!(beside(&thirty, 120, 250), [(120, 6, 0), (240, 6, 5760)]);
+        assert_eq!(beside(&thirty, 500, 250), [(120, 6, 0), (240, 6, 5760)]);
+    }
+
+    #[test]
+    fn a_packet_waits_40_ms_for_a_frame_that_does_not_come() {
+        let now = std::time::Instant::now();
+        for (per_packet, longest) in [(40, 4), (60, 5), (80, 6), (100, 6)] {
+            let mut joiner = Joiner::default();
+            let sizes = (0..30).flat_map(|n| {
+                let timestamp = Timestamp { ticks: 960 * n, wallclock: now };
+                // It is always just about to come.
+                let next = Some(Duration::from_millis(1));
+                joiner.push(&packet(TOC, 50).into(), timestamp, Duration::from_millis(per_packet), next)
+            });
+            let sizes: Vec<u8> = sizes.map(|packet| count(&packet).0).collect();
+            assert!(sizes.iter().all(|frames| *frames == longest), "{per_packet} ms: {sizes:?}");
+        }
     }
 
     #[test]

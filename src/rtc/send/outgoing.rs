@@ -1,15 +1,19 @@
 //! Numbers and seals the packets of one batch.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::cut::Payloads;
 use super::estimate::{Estimator, ProbeId, Sent};
 use super::header::{Extensions, Header};
 use super::history::Repeat;
+use super::ntp::Wall;
 use super::pace::Pacer;
 use super::sender::Counts;
 use super::sequence::Numbers;
 use super::track::{Cut, Format, Track};
+use crate::media::Codec;
 use crate::rtc::crypto::seal::Sealer;
 
 /// Bytes that IP and UDP add to a datagram, for IPv4; the other 20 bytes of IPv6 are within the estimate's margin.
@@ -18,12 +22,13 @@ const OVERHEAD: usize = 28;
 const MAX_REPEATED: f64 = 0.3;
 /// The interval over which that is measured: after it, earlier bytes count half.
 const REPEATED_OVER: Duration = Duration::from_secs(1);
-/// Padding of a probe if there is no packet to repeat: its last byte is the number of bytes (RFC 3550, 5.1).
-const PADDING: [u8; 255] = {
-    let mut padding = [0; 255];
-    padding[254] = 255;
-    padding
-};
+/// Receivers interpolate capture times between those that are sent (libwebrtc sends them equally often).
+const DATE_EVERY: Duration = Duration::from_secs(1);
+/// What the last packet of a batch may lack for audio to follow it: a unit is cut evenly, so its last packet is shorter by
+/// less than a byte for each of the others ([`cut`](super::cut)), of which a batch has 63 at most.
+const MAX_GAP: usize = 63;
+/// Padding of a probe if there is no packet to repeat: as much as there can be (RFC 3550, 5.1).
+const PADDING: usize = 255;
 
 /// The share of retransmissions in what is sent.
 #[derive(Debug)]
@@ -81,11 +86,46 @@ pub(super) struct Outgoing<'a> {
     pub(super) now: Instant,
     /// Bytes in this batch that belong to the probe.
     pub(super) probed: usize,
+    /// The largest size of the audio packet that is to be the last of this batch.
+    pub(super) rider: Option<usize>,
 }
 
 impl Outgoing<'_> {
+    /// The largest size of the next audio packet, if it can be the last of a batch that begins with the next packet of
+    /// video: a system call for a short packet alone costs as much CPU as several packets of a frame.
+    pub(super) fn find_rider(&self, audio: &[Track], video: &[Track]) -> Option<usize> {
+        let rider = audio.iter().find(|track| track.has_packets())?.left();
+        let (cut, index) = video.iter().find_map(Track::next).filter(|_| self.pacer.is_open(self.now))?;
+        cut.payloads.get(index).filter(|payload| rider <= payload.len()).map(|_| rider)
+    }
+
+    /// The packets of a track's first frame, as far as the batch has room, and the pacer passes video.
+    pub(super) fn frame(&mut self, track: &mut Track, wall: &Wall, batch: &mut Batch) {
+        let video = track.codec.is_video();
+        while let Some((cut, index)) = track.next() {
+            if video && !self.pacer.is_open(self.now) {
+                break;
+            }
+            let dated = track.dated;
+            let is_due =
+                index == 0 && dated.is_none_or(|at| self.now.saturating_duration_since(at) >= DATE_EVERY);
+            let captured = is_due.then(|| wall.date(cut.timestamp.wallclock)).flatten();
+            let Some((number, time)) = self.packet(track, cut, index, captured, batch) else { break };
+            let (codec, key, payloads): (Codec, bool, Arc<Payloads>) =
+                (cut.codec, cut.key, cut.payloads.clone());
+            track.dated = captured.map(|_| self.now).or(dated);
+            track.key_sent = if key { Some((*self.transport, self.now)) } else { track.key_sent };
+            track.history.push(number, codec, &payloads, index, time, self.now);
+            if track.advance(self.now) {
+                self.counts.frames += 1;
+                // One frame at a time: if the socket does not take everything, all viewers get an equal share.
+                break;
+            }
+        }
+    }
+
     /// A packet of a frame. Returns its number and RTP time; `None` if the batch has no room for it.
-    pub(super) fn packet(
+    fn packet(
         &mut self,
         track: &Track,
         cut: &Cut,
@@ -105,11 +145,16 @@ impl Outgoing<'_> {
             playout_delay: playout_delay.filter(|_| video && !track.is_known).zip(self.playout_delay),
             ..self.header(track)
         };
-        if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
-            return None;
-        }
+        let size = header.len() + payload.len() + self.sealer.overhead();
+        let padding = match self.rider.filter(|_| video) {
+            Some(rider) => {
+                Some(batch.gap(size)).filter(|gap| *gap <= MAX_GAP && batch.has_room_for_two(size, rider))?
+            }
+            None if batch.has_room(size) => 0,
+            None => return None,
+        };
         let time = self.numbers.of(header.ssrc).time(cut.timestamp);
-        let number = self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
+        let number = self.seal(Header { time, ..header }, payload, padding, Cause::Frame, batch);
         Some((number, time))
     }
 
@@ -127,7 +172,7 @@ impl Outgoing<'_> {
         again.extend_from_slice(&repeat.number.to_be_bytes());
         again.extend_from_slice(payload);
         self.counts.repeats += 1;
-        self.seal(header, &again, cause, batch);
+        self.seal(header, &again, 0, cause, batch);
         *self.scratch = again;
         true
     }
@@ -138,11 +183,11 @@ impl Outgoing<'_> {
             return self.repeat(track, &repeat, Cause::Probe, batch);
         }
         let Some((pt, ssrc)) = track.format.rtx else { return false };
-        let header = Header { pt, ssrc, padding: true, ..self.header(track) };
-        if !batch.has_room(header.len() + PADDING.len() + self.sealer.overhead()) {
+        let header = Header { pt, ssrc, ..self.header(track) };
+        if !batch.has_room(header.len() + PADDING + self.sealer.overhead()) {
             return false;
         }
-        self.seal(header, &PADDING, Cause::Probe, batch);
+        self.seal(header, &[], PADDING, Cause::Probe, batch);
         true
     }
 
@@ -158,14 +203,31 @@ impl Outgoing<'_> {
         }
     }
 
-    /// Numbers and seals a packet.
-    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) -> u64 {
-        let octets = if header.padding { 0 } else { payload.len() };
-        let index = self.numbers.of(header.ssrc).take(octets);
-        let header = Header { number: index as u16, ..header };
+    /// Numbers and seals a packet, with at most 255 bytes of padding: the last of them is their number (RFC 3550, 5.1).
+    fn seal(
+        &mut self,
+        header: Header<'_>,
+        payload: &[u8],
+        padding: usize,
+        cause: Cause,
+        batch: &mut Batch,
+    ) -> u64 {
+        let index = self.numbers.of(header.ssrc).take(payload.len());
+        let header = Header { number: index as u16, padding: padding > 0, ..header };
         self.head.clear();
         header.write(self.head);
-        let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, payload, out));
+        let mut padded = std::mem::take(self.scratch);
+        let text = if padding == 0 {
+            payload
+        } else {
+            padded.clear();
+            padded.extend_from_slice(payload);
+            padded.resize(payload.len() + padding - 1, 0);
+            padded.push(padding as u8);
+            &padded
+        };
+        let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, text, out));
+        *self.scratch = padded;
         self.counts.packets += 1;
         self.counts.bytes += size as u64;
         // Audio is not paced: while the pacer is closed, it would only stretch a probe.

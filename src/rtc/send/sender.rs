@@ -9,11 +9,9 @@
 //! Everything is pulled: a packet gets its number and is sealed when the socket takes it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use super::cut::Payloads;
 use super::delays::Delays;
 use super::estimate::{Arrival, Estimator, Limits, Probe};
 use super::feedback::{self, Feedback};
@@ -36,8 +34,6 @@ const PACING: u64 = 5;
 const PACING_DIVISOR: u64 = 2;
 /// Receivers need reports to play audio and video in sync.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Receivers interpolate capture times between those that are sent (libwebrtc sends them equally often).
-const DATE_EVERY: Duration = Duration::from_secs(1);
 /// Without a measured round trip, a packet is not repeated again before this time has passed.
 const REPEAT_AGAIN: Duration = Duration::from_millis(100);
 /// The maximum number of waiting retransmissions: 100 ms at 6 Mbit/s.
@@ -484,7 +480,7 @@ impl Sender {
         wall: &Wall,
         now: Instant,
     ) -> Option<(Option<usize>, Vec<u8>)> {
-        let mut batch = Batch::expecting(self.tracks.iter().map(Track::left).max().unwrap_or(0));
+        let mut batch = Batch::expecting(self.tracks.iter().map(Track::left).sum());
         self.offered = None;
         let keyed = self.keyed.as_mut()?;
         let mut out = Outgoing {
@@ -503,6 +499,7 @@ impl Sender {
             playout_delay: self.playout_delay,
             now,
             probed: 0,
+            rider: None,
         };
         // Lost packets first: the next frame to be shown waits for them.
         while let Some((i, repeat)) = self.repeats.front().filter(|_| out.pacer.is_open(now)) {
@@ -516,28 +513,13 @@ impl Sender {
             }
             self.repeats.pop_front();
         }
-        for track in &mut self.tracks {
-            let video = track.codec.is_video();
-            while let Some((cut, index)) = track.next() {
-                if video && !out.pacer.is_open(now) {
-                    break;
-                }
-                let dated = track.dated;
-                let is_due =
-                    index == 0 && dated.is_none_or(|at| now.saturating_duration_since(at) >= DATE_EVERY);
-                let captured = is_due.then(|| wall.date(cut.timestamp.wallclock)).flatten();
-                let Some((number, time)) = out.packet(track, cut, index, captured, &mut batch) else { break };
-                let (codec, key, payloads): (Codec, bool, Arc<Payloads>) =
-                    (cut.codec, cut.key, cut.payloads.clone());
-                track.dated = captured.map(|_| now).or(dated);
-                track.key_sent = if key { Some((*out.transport, now)) } else { track.key_sent };
-                track.history.push(number, codec, &payloads, index, time, now);
-                if track.advance(now) {
-                    out.counts.frames += 1;
-                    // One frame at a time: if the socket does not take everything, all viewers get an equal share.
-                    break;
-                }
-            }
+        // Audio leaves before video, or with it as the last of the batch.
+        let video = self.tracks.partition_point(|track| !track.codec.is_video());
+        let (audio, video) = self.tracks.split_at_mut(video);
+        out.rider = if batch.is_empty() { out.find_rider(audio, video) } else { None };
+        let order = if out.rider.is_some() { [video, audio] } else { [audio, video] };
+        for track in order.into_iter().flatten() {
+            out.frame(track, wall, &mut batch);
         }
         if !out.pacer.is_open(now) {
             self.paced = Some(now);

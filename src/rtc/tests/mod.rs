@@ -24,6 +24,7 @@ mod receiving;
 #[cfg(feature = "recv")]
 mod renegotiating;
 mod reports;
+mod riding;
 #[cfg(feature = "recv")]
 mod rollover;
 mod serving;

@@ -6,7 +6,9 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use super::{ending, full_socket, hostile, moves, numbers, other_stacks, panics, shared_ports, viewing};
+use super::{
+    ending, full_socket, hostile, moves, numbers, other_stacks, panics, riding, shared_ports, viewing,
+};
 use crate::call::body::EndReason;
 use crate::rtc::{Config, Refusal, SessionId};
 
@@ -39,6 +41,8 @@ fn what_holds_with_one_driver_holds_with_three() {
         hostile::who_forges_a_viewers_address_does_not_get_its_datagrams,
         other_stacks::a_transport_may_begin_anew_when_its_first_section_is_stopped,
         numbers::no_number_is_sealed_twice_over_random_renegotiations,
+        riding::a_watchers_audio_needs_no_call_of_its_own,
+        riding::packets_with_padding_are_repeated_without,
     ];
     DRIVERS.set(2);
     situations.iter().for_each(|situation| situation());

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::rtc::crypto::keys::Profile;
 use crate::rtc::send::clock::Timestamp;
