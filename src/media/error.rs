@@ -56,6 +56,8 @@ pub enum ErrorKind {
     NoOutput,
     /// The output device is in use by another program.
     OutputBusy,
+    /// The device exists but does not show video.
+    NotAnOutput,
     /// Any other error; the message is usually GStreamer's.
     Other,
 }
@@ -119,6 +121,7 @@ impl MediaError {
             ErrorKind::BadValue => "bad-value",
             ErrorKind::NoOutput => "no-output",
             ErrorKind::OutputBusy => "output-busy",
+            ErrorKind::NotAnOutput => "not-an-output",
             ErrorKind::Other => "media",
         }
     }

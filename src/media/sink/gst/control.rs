@@ -357,7 +357,8 @@ impl Control {
                     _ => true,
                 };
                 if !taken {
-                    let error = fault::stuck(&port.target);
+                    let shown = lane.meter.buffers.load(Ordering::Relaxed);
+                    let error = fault::stuck(&port.target, shown);
                     self.fail(kind, error);
                 }
             }

@@ -1,5 +1,8 @@
 //! Translates errors of outputs: what is wrong with this one, and how to fix it.
 
+use std::io;
+use std::path::Path;
+
 use gstreamer as gst;
 use gstreamer::glib;
 
@@ -38,21 +41,25 @@ pub(super) fn from_gstreamer(target: &Target, error: &glib::Error, debug: &str) 
     let what = target.words();
     let resource = error.kind::<R>();
     let (kind, words) = match target {
-        _ if resource == Some(R::Busy) || has("resource busy") => {
-            let cure = match target {
-                Target::Video(Video::Device { path }) => format!(" (`fuser {}` shows which)", path.display()),
-                Target::Audio(_) => " (`fuser -v /dev/snd/*` shows which)".into(),
-                Target::Video(_) => String::new(),
-            };
-            (ErrorKind::OutputBusy, format!("{what} is in use by another program{cure}"))
-        }
-        _ if has("Permission denied") => {
-            let group = if matches!(target, Target::Audio(_)) { "audio" } else { "video" };
-            (ErrorKind::NotAllowed, format!("permission denied: {what} (add the user to the group {group})"))
-        }
+        _ if resource == Some(R::Busy) || has("resource busy") => return busy(target),
+        _ if has("Permission denied") => return not_allowed(target),
         Target::Video(Video::Window) if resource.is_some() => {
             return no_window(error.message());
         }
+        Target::Video(Video::Device { path })
+            if has("not a output device") || has("not an output device") || has("Inappropriate ioctl") =>
+        {
+            return not_an_output(path);
+        }
+        Target::Video(Video::Device { path }) if has("No such device") => return gone(path),
+        // The kernel gives the buffers of an output to one program at a time; GStreamer does not pass on its reason.
+        Target::Video(Video::Device { path }) if has("Buffer pool activation failed") => (
+            ErrorKind::OutputBusy,
+            format!(
+                "{what} has no buffers: it may be in use by another program (`fuser {}` shows which)",
+                path.display()
+            ),
+        ),
         Target::Video(Video::Device { .. }) if resource.is_some() => (
             ErrorKind::NoOutput,
             format!(
@@ -82,6 +89,59 @@ pub(super) fn from_gstreamer(target: &Target, error: &glib::Error, debug: &str) 
     MediaError::new(kind, words)
 }
 
+/// Checks that a V4L2 output is there and may be opened. GStreamer's own words for it depend on the user's language.
+///
+/// Errors: no such device, permission denied, in use, unplugged, or not a device.
+pub(super) fn check_device(path: &Path) -> Result<(), MediaError> {
+    use std::os::unix::fs::FileTypeExt;
+    let failed = |error: io::Error| from_io(path, &error);
+    if !std::fs::metadata(path).map_err(failed)?.file_type().is_char_device() {
+        return Err(not_an_output(path));
+    }
+    std::fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(failed)
+}
+
+fn from_io(path: &Path, error: &io::Error) -> MediaError {
+    let target = Target::Video(Video::Device { path: path.into() });
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            let words = format!("{} not found (`v4l2-ctl --list-devices` lists the devices)", target.words());
+            MediaError::new(ErrorKind::NoOutput, words)
+        }
+        io::ErrorKind::PermissionDenied => not_allowed(&target),
+        io::ErrorKind::ResourceBusy => busy(&target),
+        // ENXIO and ENODEV.
+        _ if matches!(error.raw_os_error(), Some(6 | 19)) => gone(path),
+        _ => MediaError::new(ErrorKind::NoOutput, format!("{} cannot be opened: {error}", target.words())),
+    }
+}
+
+fn busy(target: &Target) -> MediaError {
+    let cure = match target {
+        Target::Video(Video::Device { path }) => format!(" (`fuser {}` shows which)", path.display()),
+        Target::Audio(_) => " (`fuser -v /dev/snd/*` shows which)".into(),
+        Target::Video(_) => String::new(),
+    };
+    let words = format!("{} is in use by another program{cure}", target.words());
+    MediaError::new(ErrorKind::OutputBusy, words)
+}
+
+fn not_allowed(target: &Target) -> MediaError {
+    let group = if matches!(target, Target::Audio(_)) { "audio" } else { "video" };
+    let words = format!("permission denied: {} (add the user to the group {group})", target.words());
+    MediaError::new(ErrorKind::NotAllowed, words)
+}
+
+fn gone(path: &Path) -> MediaError {
+    MediaError::new(ErrorKind::NoOutput, format!("video output {} is gone (unplugged?)", path.display()))
+}
+
+fn not_an_output(path: &Path) -> MediaError {
+    let words =
+        format!("{} is not a video output (`v4l2-ctl --list-devices` lists the devices)", path.display());
+    MediaError::new(ErrorKind::NotAnOutput, words)
+}
+
 /// No sink for a window works here.
 pub(super) fn no_window(why: &str) -> MediaError {
     let words = format!(
@@ -96,9 +156,15 @@ pub(super) fn no_speaker() -> MediaError {
     MediaError::new(ErrorKind::NoOutput, words)
 }
 
-/// The output has stopped taking frames.
-pub(super) fn stuck(target: &Target) -> MediaError {
-    MediaError::new(ErrorKind::Stalled, format!("{} does not take frames any more", target.words()))
+/// GStreamer gave no reason.
+pub(super) fn unopened(target: &Target) -> MediaError {
+    MediaError::new(ErrorKind::NoOutput, format!("{} cannot be opened", target.words()))
+}
+
+/// The output takes no frames, or has stopped taking them.
+pub(super) fn stuck(target: &Target, shown: u64) -> MediaError {
+    let words = if shown == 0 { "takes no frames" } else { "does not take frames any more" };
+    MediaError::new(ErrorKind::Stalled, format!("{} {words}", target.words()))
 }
 
 #[cfg(test)]
@@ -111,13 +177,36 @@ mod tests {
         let device = || Target::Video(Video::Device { path: "/dev/video10".into() });
         let speaker = || Target::Audio(Audio::Device { name: "alsa:hw:9,0".into() });
         let window = || Target::Video(Video::Window);
-        let error = |code: R| glib::Error::new(code, "Could not open");
+        let words = |code: R, words: &str| glib::Error::new(code, words);
+        let error = |code: R| words(code, "Could not open");
         let stream = || glib::Error::new(S::Failed, "Internal data stream error.");
         let table = [
             (device(), error(R::Busy), "", "output-busy", "fuser /dev/video10"),
             (device(), error(R::OpenWrite), "Device or resource busy", "output-busy", "another program"),
             (device(), error(R::OpenWrite), "Permission denied", "not-allowed", "group video"),
             (device(), error(R::NotFound), "", "no-output", "v4l2-ctl"),
+            (device(), error(R::OpenReadWrite), "system error: No such device", "no-output", "unplugged?"),
+            (
+                device(),
+                words(R::NotFound, "Device '/dev/video10' is not a output device."),
+                "Capabilities: 0x1",
+                "not-an-output",
+                "not a video output",
+            ),
+            (
+                device(),
+                words(R::Settings, "It isn't a v4l2 driver."),
+                "system error: Inappropriate ioctl for device",
+                "not-an-output",
+                "not a video output",
+            ),
+            (
+                device(),
+                words(R::Settings, "Failed to allocated required memory."),
+                "Buffer pool activation failed",
+                "output-busy",
+                "fuser /dev/video10",
+            ),
             (device(), stream(), "streaming stopped, reason not-negotiated (-4)", "output-busy", "no format"),
             (device(), stream(), "streaming stopped, reason error (-5)", "media", "/dev/video10"),
             (speaker(), error(R::Busy), "", "output-busy", "/dev/snd"),
@@ -141,5 +230,26 @@ mod tests {
         }
         assert!(is_closed(&glib::Error::new(R::NotFound, "Output window was closed")));
         assert!(!is_closed(&error(R::NotFound)));
+    }
+    #[test]
+    fn an_output_that_cannot_be_opened_has_its_reason() {
+        let table = [
+            (2, "no-output", "/dev/video10 not found"),
+            (13, "not-allowed", "group video"),
+            (16, "output-busy", "fuser /dev/video10"),
+            (6, "no-output", "unplugged?"),
+            (19, "no-output", "unplugged?"),
+            (24, "no-output", "Too many open files"),
+        ];
+        for (errno, code, words) in table {
+            let error = from_io(Path::new("/dev/video10"), &io::Error::from_raw_os_error(errno));
+            assert_eq!(error.code(), code, "{errno}");
+            assert!(error.to_string().contains(words), "{errno}: {error}");
+        }
+        let table = [("/dev/symple-none", "no-output"), ("/dev/shm", "not-an-output")];
+        for (path, code) in table {
+            assert_eq!(check_device(Path::new(path)).expect_err("none").code(), code, "{path}");
+        }
+        check_device(Path::new("/dev/null")).expect("only its driver knows what it is");
     }
 }

@@ -27,6 +27,10 @@ const SOURCE: &str = "source";
 /// second.
 const MOST_WAITING: u64 = 60;
 
+/// What a V4L2 output needs before it. One without a scaler takes one size only. And its buffers are its own: given to a
+/// decoder, one in use, which has none, would look like a stream that cannot be decoded.
+const TO_DEVICE: &str = "videoscale ! identity drop-allocation=true";
+
 /// The one clock of both pipelines, and its relation to [`Instant`], which on Linux is the same clock.
 #[derive(Clone, Debug)]
 pub(super) struct Time {
@@ -142,7 +146,7 @@ impl Lane {
         pipeline.set_base_time(plan.time.base);
         // Timestamps say when frames are due at the output, so no latency is added.
         pipeline.set_latency(gst::ClockTime::ZERO);
-        let failed = |_| self.first.lock().take().unwrap_or_else(|| fault::stuck(&plan.target));
+        let failed = |_| self.first.lock().take().unwrap_or_else(|| fault::unopened(&plan.target));
         // Automatic sinks choose the actual sink here.
         pipeline.set_state(gst::State::Ready).map_err(failed)?;
         self.configure(plan)?;
@@ -206,6 +210,7 @@ impl Lane {
     fn measure(&self, plan: &Plan, pad: &gst::Pad) {
         let (meter, time, tap) = (self.meter.clone(), plan.time.clone(), plan.tap.clone());
         let (number, kind, orders) = (plan.number, plan.codec.kind(), plan.orders.clone());
+        let first = self.first.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
             if let Some(pts) = buffer.pts() {
@@ -213,8 +218,17 @@ impl Lane {
                 let late = now.nseconds().saturating_sub(pts.nseconds());
                 meter.late.store(i64::try_from(late).unwrap_or(i64::MAX), Ordering::Relaxed);
             }
-            if meter.buffers.fetch_add(1, Ordering::Relaxed) == 0 {
-                _ = orders.send(Order::News(kind, number, News::Playing));
+            if meter.buffers.fetch_add(1, Ordering::Relaxed) == 0
+                && let Some(before) = pad.peer()
+            {
+                // By then the output has shown it, or said why not: a device in use refuses its first buffer.
+                let (first, orders) = (first.clone(), orders.clone());
+                before.add_probe(gst::PadProbeType::IDLE, move |_, _| {
+                    if first.lock().is_none() {
+                        _ = orders.send(Order::News(kind, number, News::Playing));
+                    }
+                    gst::PadProbeReturn::Remove
+                });
             }
             if let Some(tap) = &tap {
                 tap(kind, pad, buffer);
@@ -303,25 +317,24 @@ fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
         Codec::H264 => format!("{source} ! h264parse ! {decoder} name={DECODER} ! videoconvert"),
         _ => format!("{source} ! {decoder} name={DECODER} ! videoconvert"),
     };
-    let (tail, property) = match &plan.target {
+    let tail = match &plan.target {
         Target::Video(Video::Device { path }) => {
-            // An output without a scaler takes one size only.
-            let tail = "videoscale ! v4l2sink name=output";
-            (tail, Some(("device", path.to_string_lossy().into_owned())))
+            fault::check_device(path)?;
+            let line = format!("{head} ! {TO_DEVICE} ! v4l2sink name=output");
+            return launch(&line, Some(("device", path.to_string_lossy().into_owned())));
         }
-        Target::Video(Video::Element { launch }) => (launch.as_str(), None),
-        Target::Video(Video::Pictures) => (picture::SINK, None),
-        Target::Video(_) => (window()?, None),
         Target::Audio(Audio::Device { name }) => {
             let (system, device) = system(name)
                 .ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "unknown audio device"))?;
             let line = format!("{head} ! {} name=output", system.sink);
             return launch(&line, Some((system.property, device.into())));
         }
-        Target::Audio(Audio::Element { launch }) => (launch.as_str(), None),
-        Target::Audio(_) => ("autoaudiosink", None),
+        Target::Video(Video::Element { launch }) | Target::Audio(Audio::Element { launch }) => launch,
+        Target::Video(Video::Pictures) => picture::SINK,
+        Target::Video(_) => window()?,
+        Target::Audio(_) => "autoaudiosink",
     };
-    launch(&format!("{head} ! {tail}"), property)
+    launch(&format!("{head} ! {tail}"), None)
 }
 
 fn launch(line: &str, property: Option<(&str, String)>) -> Result<gst::Pipeline, MediaError> {
@@ -373,4 +386,36 @@ fn listen(pipeline: &gst::Pipeline, plan: &Plan) -> First {
         gst::BusSyncReply::Drop
     });
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_does_not_use_the_buffers_of_a_device() {
+        gst::init().expect("GStreamer starts");
+        for (before, expected) in [(TO_DEVICE, false), ("videoscale", true)] {
+            let line = format!("videotestsrc num-buffers=3 ! videoconvert ! {before} ! fakesink name=output");
+            let pipeline = launch(&line, None).expect("elements of every machine");
+            let pad =
+                pipeline.by_name("output").and_then(|output| output.static_pad("sink")).expect("named above");
+            let asked = Arc::new(AtomicU64::new(0));
+            let count = asked.clone();
+            pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
+                if let Some(gst::QueryViewMut::Allocation(_)) = info.query_mut().map(|query| query.view_mut())
+                {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                gst::PadProbeReturn::Ok
+            });
+            pipeline.set_state(gst::State::Playing).expect("it plays");
+            let bus = pipeline.bus().expect("a pipeline has one");
+            let end = [gst::MessageType::Eos, gst::MessageType::Error];
+            let last = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &end).expect("it ends");
+            pipeline.set_state(gst::State::Null).expect("it stops");
+            assert_eq!(last.type_(), gst::MessageType::Eos, "{last:?}");
+            assert_eq!(asked.load(Ordering::Relaxed) > 0, expected, "{before}");
+        }
+    }
 }

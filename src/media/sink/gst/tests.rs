@@ -409,6 +409,18 @@ fn an_output_that_is_missing_is_tried_again_in_words() {
 }
 
 #[test]
+fn an_output_that_refuses_its_first_frame_has_not_played() {
+    let video = Video::Element { launch: "filesink location=/dev/full buffer-mode=unbuffered".into() };
+    let bench = Bench::start(Settings { video, ..settings(true, false) });
+    let (_source, frames) = pattern(Codec::H264);
+    let playback = bench.playback().clone();
+    std::thread::spawn(move || frames.into_iter().for_each(|frame| playback.push(&frame)));
+    let event =
+        bench.event("a failure", |event| matches!(event, Event::Playing { .. } | Event::Failed { .. }));
+    assert!(matches!(event, Event::Failed { kind: Kind::Video, .. }), "{event:?}");
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused() {
     let of = |video: &str, audio: &str| Settings {
         video: video.parse().expect("a word"),
