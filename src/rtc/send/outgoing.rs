@@ -95,7 +95,7 @@ impl Outgoing<'_> {
     /// video: a system call for a short packet alone costs as much CPU as several packets of a frame.
     pub(super) fn find_rider(&self, audio: &[Track], video: &[Track]) -> Option<usize> {
         let rider = audio.iter().find(|track| track.has_packets())?.left();
-        let (cut, index) = video.iter().find_map(Track::next).filter(|_| self.pacer.is_open(self.now))?;
+        let (cut, index) = video.iter().find_map(Track::next)?;
         cut.payloads.get(index).filter(|payload| rider <= payload.len()).map(|_| rider)
     }
 

@@ -457,8 +457,8 @@ impl Sender {
 
     /// Returns when the next paced packet may leave.
     fn paced_at(&self) -> Option<Instant> {
-        let video = self.tracks.iter().any(Track::has_video);
-        let any = !self.repeats.is_empty() || self.probing.is_some() || video;
+        let video = |t: &Track| t.codec.is_video() && t.has_packets();
+        let any = !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video);
         any.then(|| self.pacer.opens_at())
     }
 
@@ -607,4 +607,4 @@ impl Sender {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::rtc) mod tests;

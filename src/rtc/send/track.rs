@@ -303,11 +303,6 @@ impl Track {
         !self.waiting.is_empty()
     }
 
-    /// Whether packets of video wait.
-    pub(in crate::rtc) fn has_video(&self) -> bool {
-        self.codec.is_video() && self.has_packets()
-    }
-
     #[cfg(test)]
     pub(in crate::rtc) fn waiting(&self) -> usize {
         self.waiting.len()

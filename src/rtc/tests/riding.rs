@@ -10,20 +10,17 @@ use str0m::rtp::RawPacket;
 use str0m::rtp::rtcp::Rtcp;
 
 use super::world::*;
-use crate::media::{Codec, Frame};
+use crate::media::Codec;
 use crate::rtc::crypto::keys::{Keys, Profile};
 use crate::rtc::send::clock::Timestamp;
 use crate::rtc::send::cut::Payloads;
 use crate::rtc::send::estimate::Limits;
-use crate::rtc::send::header::Extensions;
 use crate::rtc::send::ntp::Wall;
 use crate::rtc::send::sender::Sender;
-use crate::rtc::send::track::{Cut, Format};
-use crate::rtc::{Config, Input, SessionId};
+use crate::rtc::send::sender::tests::{AUDIO, AUDIO_PT, VIDEO, VIDEO_PT, connected};
+use crate::rtc::send::track::Cut;
+use crate::rtc::{Config, SessionId};
 
-/// Of our own link; browsers have others.
-const VIDEO_PT: u8 = 96;
-const AUDIO_PT: u8 = 111;
 /// The header with a transport-wide number, and the tag.
 const AROUND: usize = 20 + 16;
 
@@ -78,21 +75,7 @@ impl Link {
             b"ride".iter().copied().chain(run.to_be_bytes()).cycle().take(profile.material_len()).collect();
         let now = Instant::now();
         let limits = Limits { initial: rate, min: 30_000, max: 50_000_000 };
-        let mut sender = Sender::new("riding", limits, None, now);
-        sender.connect(&Keys::new(profile, material.clone(), true), now);
-        let format = |mid: &str, pt, ssrc, rtx| Format {
-            mid: mid.into(),
-            pt,
-            ssrc,
-            rtx,
-            others: vec![],
-            extensions: Extensions { transport: Some(3), ..Extensions::default() },
-        };
-        let streams = vec![
-            (H264, Codec::H264, format("0", VIDEO_PT, 7, Some((97, 8)))),
-            (OPUS, Codec::Opus, format("1", AUDIO_PT, 9, None)),
-        ];
-        sender.set_streams(streams, 300, now);
+        let sender = connected(limits, &Keys::new(profile, material.clone(), true), now);
         Link {
             sender,
             wall: Wall::new(None, now),
@@ -103,7 +86,7 @@ impl Link {
     }
 
     fn push(&mut self, cut: &Cut) {
-        let stream = if cut.codec == Codec::Opus { OPUS } else { H264 };
+        let stream = if cut.codec == Codec::Opus { AUDIO } else { VIDEO };
         let pushed = self.sender.handle_frame(stream, cut, self.now).expect("it is sent");
         assert_eq!(pushed.skipped, None);
     }
@@ -202,20 +185,7 @@ impl Show {
             let mut data = picture(Codec::Opus, true, 1000 + count, 0);
             data[0] = 31 << 3;
             self.heard.push((w.now - w.start, data.clone()));
-            let frame = Frame {
-                stream: OPUS,
-                codec: Codec::Opus,
-                key: true,
-                captured: w.now,
-                pts: w.now - w.start,
-                duration: ms(20),
-                discontinuity: false,
-                encoding: None,
-                data: data.into(),
-            };
-            w.fanout.handle_input(Input::Frame(&frame), w.now);
-            w.drain_camera();
-            w.run(ms(20));
+            w.hear_packet(data);
         }
     }
 
@@ -413,7 +383,7 @@ fn audio_comes_whatever_becomes_of_the_video() {
 #[cfg(feature = "recv")]
 #[test]
 fn our_own_receiver_takes_the_padding_off() {
-    use crate::media::StreamId;
+    use crate::media::{Frame, StreamId};
     use crate::rtc::recv::receiver::Receiver;
     use crate::rtc::send::cut::Cutter;
 

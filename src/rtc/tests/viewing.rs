@@ -523,6 +523,9 @@ pub(super) fn who_joins_soon_after_a_key_frame_needs_none() {
     assert_eq!(w.events.iter().filter(|(_, e)| is_join(e, H264)).count(), 2);
 }
 
+/// CELT, 20 ms, one frame.
+const SOUND: [u8; 80] = [31 << 3; 80];
+
 #[test]
 pub(super) fn audio_of_watchers_is_joined_as_configured() {
     for (per_packet, packets) in [(20, 60), (60, 20), (120, 10)] {
@@ -531,23 +534,8 @@ pub(super) fn audio_of_watchers_is_joined_as_configured() {
         w.streams = vec![];
         w.viewer(1);
         w.run(ms(1000));
-        for n in 0..60 {
-            // CELT, 20 ms, one frame.
-            let data: Vec<u8> = vec![31 << 3; 80];
-            let frame = Frame {
-                stream: OPUS,
-                codec: Codec::Opus,
-                key: true,
-                captured: w.now,
-                pts: ms(20 * n),
-                duration: ms(20),
-                discontinuity: false,
-                encoding: None,
-                data: data.into(),
-            };
-            w.fanout.handle_input(Input::Frame(&frame), w.now);
-            w.drain_camera();
-            w.run(ms(20));
+        for _ in 0..60 {
+            w.hear_packet(SOUND.into());
         }
         let got = w.browsers[&1].frames(Theirs::Opus);
         assert_eq!(got.len(), packets, "{per_packet} ms");
@@ -561,24 +549,7 @@ pub(super) fn audio_of_watchers_is_joined_as_configured() {
 fn audio_that_waited_when_the_last_viewer_left_is_not_sent_to_the_next() {
     let mut w = World::new();
     w.streams = vec![];
-    let hear = |w: &mut World, frames: u64| {
-        for _ in 0..frames {
-            let frame = Frame {
-                stream: OPUS,
-                codec: Codec::Opus,
-                key: true,
-                captured: w.now,
-                pts: w.now - w.start,
-                duration: ms(20),
-                discontinuity: false,
-                encoding: None,
-                data: vec![31 << 3; 80].into(),
-            };
-            w.fanout.handle_input(Input::Frame(&frame), w.now);
-            w.drain_camera();
-            w.run(ms(20));
-        }
-    };
+    let hear = |w: &mut World, frames: u64| (0..frames).for_each(|_| w.hear_packet(SOUND.into()));
     w.viewer(1);
     w.run(ms(1000));
     hear(&mut w, 4);

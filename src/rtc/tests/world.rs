@@ -522,6 +522,24 @@ impl World {
         self.feed(OPUS, Codec::Opus, true);
     }
 
+    /// Feeds an Opus packet of 20 ms in, and lets that time pass.
+    pub(super) fn hear_packet(&mut self, data: Vec<u8>) {
+        let frame = Frame {
+            stream: OPUS,
+            codec: Codec::Opus,
+            key: true,
+            captured: self.now,
+            pts: self.now - self.start,
+            duration: SOUND_EVERY,
+            discontinuity: false,
+            encoding: None,
+            data: data.into(),
+        };
+        self.fanout.handle_input(Input::Frame(&frame), self.now);
+        self.drain_camera();
+        self.run(SOUND_EVERY);
+    }
+
     fn feed(&mut self, stream: StreamId, codec: Codec, key: bool) {
         if !self.streams.contains(&stream) {
             return;

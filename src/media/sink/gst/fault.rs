@@ -231,6 +231,7 @@ mod tests {
         assert!(is_closed(&glib::Error::new(R::NotFound, "Output window was closed")));
         assert!(!is_closed(&error(R::NotFound)));
     }
+
     #[test]
     fn an_output_that_cannot_be_opened_has_its_reason() {
         let table = [

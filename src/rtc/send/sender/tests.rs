@@ -1,3 +1,5 @@
+//! What leaves first, and probes, beside audio that is not paced.
+
 use std::sync::Arc;
 
 use super::*;
@@ -5,27 +7,36 @@ use crate::rtc::crypto::keys::Profile;
 use crate::rtc::send::clock::Timestamp;
 use crate::rtc::send::header::Extensions;
 
-const VIDEO: StreamId = StreamId(0);
-const AUDIO: StreamId = StreamId(1);
+pub(in crate::rtc) const VIDEO: StreamId = StreamId(0);
+pub(in crate::rtc) const AUDIO: StreamId = StreamId(2);
 const LIMITS: Limits = Limits { initial: 2_000_000, min: 30_000, max: 4_000_000 };
+/// Payload types.
+pub(in crate::rtc) const VIDEO_PT: u8 = 96;
+pub(in crate::rtc) const AUDIO_PT: u8 = 111;
 
 /// A viewer of video and audio whose transport is connected.
-fn connected(now: Instant) -> Sender {
-    let mut sender = Sender::new("name", LIMITS, None, now);
-    let format = |ssrc: u32, rtx| Format {
-        mid: ssrc.to_string(),
-        pt: 100,
+pub(in crate::rtc) fn connected(limits: Limits, keys: &Keys, now: Instant) -> Sender {
+    let mut sender = Sender::new("name", limits, None, now);
+    let format = |mid: &str, pt, ssrc, rtx| Format {
+        mid: mid.into(),
+        pt,
         ssrc,
         rtx,
         others: vec![],
-        extensions: Extensions { transport: Some(1), ..Extensions::default() },
+        extensions: Extensions { transport: Some(3), ..Extensions::default() },
     };
-    let streams =
-        vec![(VIDEO, Codec::H264, format(1, Some((101, 2)))), (AUDIO, Codec::Opus, format(3, None))];
-    sender.set_streams(streams, 100, now);
-    let profile = Profile::Aes128Gcm;
-    sender.connect(&Keys::new(profile, vec![7; profile.material_len()], false), now);
+    let streams = vec![
+        (VIDEO, Codec::H264, format("0", VIDEO_PT, 7, Some((97, 8)))),
+        (AUDIO, Codec::Opus, format("1", AUDIO_PT, 9, None)),
+    ];
+    sender.set_streams(streams, 300, now);
+    sender.connect(keys, now);
     sender
+}
+
+fn viewer(now: Instant) -> Sender {
+    let profile = Profile::Aes128Gcm;
+    connected(LIMITS, &Keys::new(profile, vec![7; profile.material_len()], false), now)
 }
 
 fn frame(codec: Codec, bytes: usize, now: Instant) -> Cut {
@@ -54,7 +65,7 @@ fn send(sender: &mut Sender, now: Instant) -> usize {
 fn the_first_key_frame_leaves_in_one_burst() {
     let now = Instant::now();
     let key = frame(Codec::H264, 40_000, now);
-    let mut sender = connected(now);
+    let mut sender = viewer(now);
     sender.handle_frame(VIDEO, &key, now);
     assert!(send(&mut sender, now) > 40_000);
     // The next one is paced: 40 ms at five Mbit/s.
@@ -67,7 +78,7 @@ fn the_first_key_frame_leaves_in_one_burst() {
 #[test]
 fn a_probe_that_arrived_at_once_is_repeated_only_after_the_first_frame() {
     let now = Instant::now();
-    let mut sender = connected(now);
+    let mut sender = viewer(now);
     sender.handle_timeout(now);
     let (first, _) = sender.probing.expect("it is due at once");
     assert!(send(&mut sender, now) > first.bytes / 2);
@@ -88,7 +99,7 @@ fn a_probe_that_arrived_at_once_is_repeated_only_after_the_first_frame() {
 #[test]
 fn audio_that_leaves_while_the_pacer_is_closed_is_not_part_of_a_probe() {
     let now = Instant::now();
-    let mut sender = connected(now);
+    let mut sender = viewer(now);
     sender.handle_frame(VIDEO, &frame(Codec::H264, 45_000, now), now);
     send(&mut sender, now);
     sender.handle_timeout(now);
