@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     });
-    smol::block_on(camera.run());
+    symple::net::block_on(camera.run());
     ExitCode::SUCCESS
 }
 

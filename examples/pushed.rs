@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
     let camera = camera(listen.parse()?)?;
     println!("open {}", camera.urls().join(" or "));
-    futures_lite::future::block_on(camera.run());
+    symple::net::block_on(camera.run());
     Ok(())
 }
 

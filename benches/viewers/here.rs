@@ -54,9 +54,9 @@ pub(crate) fn run(audio_packet: Option<Duration>, threads: usize) {
     encoder::start(wanted, audio_packet.is_some(), Feeds { video, sound });
     for _ in 1..threads {
         let run = camera.run();
-        std::thread::spawn(move || smol::block_on(run));
+        std::thread::spawn(move || symple::net::block_on(run));
     }
-    smol::block_on(camera.run());
+    symple::net::block_on(camera.run());
 }
 
 struct Feeds {

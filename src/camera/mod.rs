@@ -11,7 +11,7 @@
 //!     event => println!("{event:?}"),
 //! });
 //! println!("open {}", camera.urls()[0]);
-//! futures_lite::future::block_on(camera.run());
+//! symple::net::block_on(camera.run());
 //! # }
 //! # Ok::<(), symple::camera::CameraError>(())
 //! ```
@@ -476,8 +476,8 @@ impl Camera {
     /// ```no_run
     /// # fn f(camera: symple::Camera) {
     /// let second = camera.run();
-    /// let thread = std::thread::spawn(move || futures_lite::future::block_on(second));
-    /// futures_lite::future::block_on(camera.run());
+    /// let thread = std::thread::spawn(move || symple::net::block_on(second));
+    /// symple::net::block_on(camera.run());
     /// thread.join().expect("it doesn't panic");
     /// # }
     /// ```

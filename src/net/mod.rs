@@ -2,7 +2,8 @@
 //!
 //! Each driver is a future that the caller runs: [`Client::run`](crate::Client::run), [`Server::run`](crate::Server::run). Nothing is spawned except the
 //! reactor thread of `async-io` and, during a name lookup, one thread that calls the system's resolver. The same future
-//! runs on smol, on tokio and on a plain thread. A server costs least with [`block_on`], which gives its thread a reactor.
+//! runs on smol, on tokio and on a plain thread. A server and a camera cost least with [`block_on`], which gives their thread a
+//! reactor.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")] {
@@ -14,7 +15,7 @@
 //! # Ok::<(), symple::net::UrlError>(())
 //! ```
 
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", feature = "udp"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(any(feature = "camera", feature = "calls"))]
@@ -41,7 +42,9 @@ mod network;
 pub(crate) mod own_addresses;
 #[cfg(feature = "camera")]
 pub(crate) mod own_waker;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", feature = "udp"))]
+// `udp` alone uses a part of it.
+#[cfg_attr(not(any(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 pub(crate) mod reactor;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -49,13 +52,15 @@ pub mod redis;
 pub(crate) mod server;
 #[cfg(feature = "server")]
 pub mod site;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", feature = "udp"))]
+// `udp` alone uses a part of it.
+#[cfg_attr(not(any(feature = "client", feature = "server")), allow(dead_code))]
 pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
 #[cfg(feature = "udp")]
 pub mod udp;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", all(test, feature = "udp")))]
 mod wake;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod ws;
@@ -72,7 +77,7 @@ pub(crate) use events::{Lossy, Outlet};
 pub use http::origins::Origins;
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", feature = "udp"))]
 pub use reactor::block_on;
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, BindError, ServerConfig, ServerEvent};
@@ -86,7 +91,7 @@ pub use tls::TlsError;
 pub(crate) use wake::Signal;
 
 /// No code of ours panics while it holds a lock, short of a bug; the state behind it is still consistent.
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(feature = "client", feature = "server", feature = "udp"))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,14 +6,15 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+#[cfg(feature = "camera")]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use quinn_udp::{RecvMeta, UdpSocketState};
-use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::addresses;
+use super::reactor::Source;
 use crate::rtc::{LocalCandidate, Path, Transmit};
 
 /// The kernel may deliver many datagrams of a sender in one buffer (GRO), of up to this many bytes.
@@ -29,12 +30,10 @@ const MAX_ERRORS: usize = 64;
 
 /// A UDP port. One task polls it.
 pub struct Udp {
-    sockets: Arc<[Half]>,
+    sockets: Vec<Half>,
     port: u16,
     /// [`BUFFERS`] of [`BUFFER`] bytes.
     buffers: Vec<u8>,
-    /// For each socket: it had no more, so it is asked only when the system reports more.
-    drained: [bool; 2],
     /// What the system has not accepted yet.
     in_hand: Option<Transmit>,
     /// Bytes of the current transmit that are already sent.
@@ -45,7 +44,8 @@ pub struct Udp {
 /// A UDP port for further tasks. While it exists, the port is open.
 #[cfg(feature = "camera")]
 pub(crate) struct Port {
-    sockets: Arc<[Half]>,
+    /// Each with the address that it listens on.
+    sockets: Vec<(Arc<UdpSocket>, IpAddr)>,
     port: u16,
 }
 
@@ -54,14 +54,15 @@ impl Port {
     /// The same port for another task, in file descriptors of its own: of one, only one task can wait until it accepts
     /// data.
     pub(crate) fn udp(&self) -> io::Result<Udp> {
-        let sockets = self.sockets.iter().map(Half::again).collect::<io::Result<Vec<_>>>()?;
+        let again = |(socket, ip): &(Arc<UdpSocket>, _)| Half::new(socket.try_clone()?, *ip);
+        let sockets = self.sockets.iter().map(again).collect::<io::Result<Vec<_>>>()?;
         Ok(Udp::of(sockets, self.port))
     }
 }
 
 /// The port in one address family.
 struct Half {
-    io: Async<UdpSocket>,
+    io: Source<UdpSocket>,
     state: UdpSocketState,
     /// Unspecified if it listens on every address.
     ip: IpAddr,
@@ -77,14 +78,14 @@ impl Udp {
     }
 
     fn of(sockets: Vec<Half>, port: u16) -> Udp {
-        let (sockets, buffers) = (sockets.into(), vec![0; BUFFER * BUFFERS]);
-        Udp { sockets, port, buffers, drained: [false; 2], in_hand: None, sent: 0, failed: 0 }
+        Udp { sockets, port, buffers: vec![0; BUFFER * BUFFERS], in_hand: None, sent: 0, failed: 0 }
     }
 
     /// The port for further tasks.
     #[cfg(feature = "camera")]
     pub(crate) fn port_for_others(&self) -> Port {
-        Port { sockets: self.sockets.clone(), port: self.port }
+        let sockets = self.sockets.iter().map(|half| (half.io.share(), half.ip)).collect();
+        Port { sockets, port: self.port }
     }
 
     /// The port number.
@@ -134,8 +135,8 @@ impl Udp {
         mut on: impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut came = false;
-        for (half, drained) in self.sockets.iter().zip(&mut self.drained) {
-            came |= match half.poll_recv(cx, &mut self.buffers, drained, self.port, &mut on) {
+        for half in &mut self.sockets {
+            came |= match half.poll_recv(cx, &mut self.buffers, self.port, &mut on) {
                 Poll::Ready(result) => result.map(|()| true)?,
                 Poll::Pending => false,
             };
@@ -163,7 +164,8 @@ impl Udp {
     /// Sends one transmit. Pending while the system's buffer is full: then call again with the same transmit. What the
     /// system refuses is dropped and counted.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, transmit: &Transmit) -> Poll<()> {
-        let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.path.local.is_ipv4()) else {
+        let family = |half: &&mut Half| half.ip.is_ipv4() == transmit.path.local.is_ipv4();
+        let Some(half) = self.sockets.iter_mut().find(family) else {
             self.failed += 1;
             return Poll::Ready(());
         };
@@ -172,14 +174,8 @@ impl Udp {
             let segment = transmit.segment.unwrap_or(rest.len()).max(1);
             let segments = half.state.max_gso_segments().max(1);
             let piece = &rest[..rest.len().min(segment.saturating_mul(segments))];
-            match half.send(transmit, piece, segment) {
+            match ready!(half.poll_send(cx, transmit, piece, segment)) {
                 Ok(()) => self.sent += piece.len(),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(half.io.poll_writable(cx)).is_err() {
-                        self.failed += 1;
-                        self.sent += piece.len();
-                    }
-                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // The driver cannot segment: quinn-udp has noticed, and sends datagrams one by one.
                 Err(_) if piece.len() > segment && half.state.max_gso_segments() < segments => {}
@@ -211,50 +207,42 @@ impl Half {
         // A larger buffer is better, but the system's default also works.
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let io = Async::new(UdpSocket::from(socket))?;
-        let state = UdpSocketState::new(io.get_ref().into())?;
-        Ok(Half { io, state, ip: address.ip() })
+        Half::new(socket.into(), address.ip())
     }
 
-    #[cfg(feature = "camera")]
-    fn again(&self) -> io::Result<Half> {
-        let io = Async::new(self.io.get_ref().try_clone()?)?;
-        let state = UdpSocketState::new(io.get_ref().into())?;
-        Ok(Half { io, state, ip: self.ip })
+    fn new(socket: UdpSocket, ip: IpAddr) -> io::Result<Half> {
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Half { io: Source::waiting(socket), state, ip })
     }
 
     fn poll_recv(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         buffers: &mut [u8],
-        drained: &mut bool,
         port: u16,
         on: &mut impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
+        let Half { io, state, ip: own } = self;
         let mut meta = [RecvMeta::default(); BUFFERS];
         for _ in 0..MAX_ERRORS {
-            if *drained {
-                ready!(self.io.poll_readable(cx))?;
-                *drained = false;
-            }
-            let mut slices = buffers.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
-            let mut slices: [IoSliceMut<'_>; BUFFERS] =
-                std::array::from_fn(|_| slices.next().expect("as many as buffers"));
-            let n = match self.state.recv(self.io.get_ref().into(), &mut slices, &mut meta) {
+            let receive = |socket: &UdpSocket| {
+                let mut slices = buffers.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
+                let mut slices: [IoSliceMut<'_>; BUFFERS] =
+                    std::array::from_fn(|_| slices.next().expect("as many as buffers"));
+                state.recv(socket.into(), &mut slices, &mut meta)
+            };
+            let exhausts = |n: &usize| *n < BUFFERS.min(quinn_udp::BATCH_SIZE);
+            let n = match ready!(io.poll_read_with(cx, receive, exhausts)) {
                 Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    *drained = true;
-                    continue;
-                }
                 // An error about an earlier datagram (port unreachable and the like), or a signal.
                 Err(e) => {
                     log::debug!("cannot receive a datagram: {}", e.kind());
                     continue;
                 }
             };
-            *drained = n < BUFFERS.min(quinn_udp::BATCH_SIZE);
             for (meta, buffer) in meta.iter().zip(buffers.chunks_exact(BUFFER)).take(n) {
-                let ip = if self.ip.is_unspecified() { meta.dst_ip } else { Some(self.ip) };
+                let ip = if own.is_unspecified() { meta.dst_ip } else { Some(*own) };
                 let Some(ip) = ip else { continue };
                 for datagram in buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)) {
                     on(Path::udp(SocketAddr::new(ip, port), meta.addr), datagram);
@@ -265,7 +253,13 @@ impl Half {
         Poll::Ready(Err(io::Error::other("the UDP socket keeps failing")))
     }
 
-    fn send(&self, transmit: &Transmit, piece: &[u8], segment: usize) -> io::Result<()> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        transmit: &Transmit,
+        piece: &[u8],
+        segment: usize,
+    ) -> Poll<io::Result<()>> {
         let out = quinn_udp::Transmit {
             destination: transmit.path.remote,
             ecn: None,
@@ -273,7 +267,13 @@ impl Half {
             segment_size: (piece.len() > segment).then_some(segment),
             src_ip: self.ip.is_unspecified().then_some(transmit.path.local.ip()),
         };
-        self.state.try_send(self.io.get_ref().into(), &out)
+        self.io.poll_write_with(cx, |socket| self.state.try_send(socket.into(), &out))
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.io.forget();
     }
 }
 
@@ -301,11 +301,12 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::net::block_on;
 
     /// The next `n` datagrams of a port: (our address, theirs, payload).
     fn receive(udp: &mut Udp, n: usize) -> Vec<(SocketAddr, SocketAddr, Vec<u8>)> {
         let mut got = vec![];
-        smol::block_on(poll_fn(|cx| {
+        block_on(poll_fn(|cx| {
             while got.len() < n {
                 ready!(udp.poll_recv(cx, |path, data| got.push((path.local, path.remote, data.to_vec()))))
                     .expect("open");
@@ -316,7 +317,7 @@ mod tests {
     }
 
     fn send(udp: &mut Udp, transmit: &Transmit) {
-        smol::block_on(poll_fn(|cx| udp.poll_send(cx, transmit)));
+        block_on(poll_fn(|cx| udp.poll_send(cx, transmit)));
     }
 
     #[test]
@@ -423,7 +424,7 @@ mod tests {
         let mut b = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let path = Path::udp(([127, 0, 0, 1], a.port()).into(), ([127, 0, 0, 1], b.port()).into());
         let mut asked = 0;
-        smol::block_on(poll_fn(|cx| {
+        block_on(poll_fn(|cx| {
             a.poll_transmits(cx, || {
                 asked += 1;
                 (asked <= 10).then(|| Transmit { path, segment: None, data: vec![asked] })

@@ -161,7 +161,7 @@ fn unusable(e: CameraError) -> Failure {
 fn driver(camera: &Camera) -> Option<JoinHandle<()>> {
     let run = camera.run();
     let thread = std::thread::Builder::new().name("symple-driver".into());
-    let started = thread.spawn(move || smol::block_on(run));
+    let started = thread.spawn(move || symple::net::block_on(run));
     started.map_err(|e| log::warn!("running with one thread fewer: {e}")).ok()
 }
 

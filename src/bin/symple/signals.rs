@@ -37,16 +37,6 @@ pub(crate) fn run(
     tell: impl FnMut(SignalRequest),
     beside: impl Future<Output = ()>,
 ) {
-    smol::block_on(with_signals(work, signals, tell, beside));
-}
-
-/// As [`run`], for a server without UDP: with the thread's own reactor.
-pub(crate) fn run_server(
-    work: impl Future<Output = ()>,
-    signals: Signals,
-    tell: impl FnMut(SignalRequest),
-    beside: impl Future<Output = ()>,
-) {
     symple::net::block_on(with_signals(work, signals, tell, beside));
 }
 

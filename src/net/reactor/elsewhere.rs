@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::readiness::{Readiness, Way};
+use super::source::Watch;
 
 /// There is none.
 pub(crate) enum Reactor {}
@@ -28,7 +29,7 @@ pub(crate) fn outside<T>(act: impl FnOnce() -> T) -> T {
 }
 
 impl Reactor {
-    pub(super) fn register<T>(self: &Arc<Self>, _: T) -> io::Result<Registered> {
+    pub(super) fn register<T>(self: &Arc<Self>, _: T, _: Watch) -> io::Result<Registered> {
         match **self {}
     }
 
@@ -47,6 +48,19 @@ impl Registered {
     }
 
     pub(super) fn readiness(&self) -> &Readiness {
+        match *self {}
+    }
+
+    pub(super) fn watch<T>(&mut self, _: T, _: Way) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn ignore<T>(&mut self, _: T, _: Way) -> io::Result<()> {
+        match *self {}
+    }
+
+    #[cfg(feature = "udp")]
+    pub(super) fn forget<T>(&self, _: T) {
         match *self {}
     }
 }

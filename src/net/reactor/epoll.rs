@@ -15,6 +15,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::readiness::{Edge, READ, Readiness, WRITE, Way};
+use super::source::Watch;
 use super::timers::{Key, Timers};
 use crate::net::lock;
 use crate::net::time::now;
@@ -47,6 +48,8 @@ pub(crate) struct Reactor {
     state: AtomicU8,
     sources: Mutex<Sources>,
     timers: Mutex<Timers>,
+    #[cfg(test)]
+    pub(super) turns: std::sync::atomic::AtomicUsize,
 }
 
 /// The registered sources, by number. A number is used again, but with another generation, since the events of one turn
@@ -69,6 +72,7 @@ pub(crate) struct Registered {
     reactor: Arc<Reactor>,
     readiness: Arc<Readiness>,
     key: u64,
+    flags: EventFlags,
 }
 
 /// A timer at a reactor.
@@ -141,11 +145,22 @@ impl Reactor {
         // Edge-triggered, each ring is an event of its own, and nobody needs to read the counter.
         epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
         let (sources, timers) = Default::default();
-        Ok(Reactor { epoll, bell, state: AtomicU8::new(WOKEN), sources, timers })
+        let state = AtomicU8::new(WOKEN);
+        Ok(Reactor {
+            epoll,
+            bell,
+            state,
+            sources,
+            timers,
+            #[cfg(test)]
+            turns: Default::default(),
+        })
     }
 
     /// Waits unless the future has been woken, and tells all that has happened.
     fn turn(&self, turn: &mut Turn) {
+        #[cfg(test)]
+        self.turns.fetch_add(1, Ordering::Relaxed);
         let sleeps = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok();
         let next = lock(&self.timers).next();
         let wait = match sleeps {
@@ -175,12 +190,15 @@ impl Reactor {
     }
 
     /// Registers a source, which from now on does not block.
-    pub(super) fn register(self: &Arc<Self>, io: impl AsFd) -> io::Result<Registered> {
+    pub(super) fn register(self: &Arc<Self>, io: impl AsFd, watch: Watch) -> io::Result<Registered> {
         rustix::io::ioctl_fionbio(&io, true)?;
         let readiness = Arc::new(Readiness::new());
         let key = lock(&self.sources).insert(readiness.clone()).ok_or(io::ErrorKind::NotConnected)?;
-        let registered = Registered { reactor: self.clone(), readiness, key };
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = match watch {
+            Watch::Both => EventFlags::ET | flags_of(READ) | flags_of(WRITE),
+            Watch::Waiting => EventFlags::ET,
+        };
+        let registered = Registered { reactor: self.clone(), readiness, key, flags };
         epoll::add(&self.epoll, io, EventData::new_u64(key), flags)?;
         Ok(registered)
     }
@@ -275,6 +293,35 @@ impl Registered {
     pub(super) fn readiness(&self) -> &Readiness {
         &self.readiness
     }
+
+    /// The system reports this direction from now on, and at once if it is ready.
+    pub(super) fn watch(&mut self, io: impl AsFd, way: Way) -> io::Result<()> {
+        self.set(io, self.flags | flags_of(way))
+    }
+
+    /// The system reports this direction no more.
+    pub(super) fn ignore(&mut self, io: impl AsFd, way: Way) -> io::Result<()> {
+        self.set(io, self.flags - flags_of(way))
+    }
+
+    fn set(&mut self, io: impl AsFd, flags: EventFlags) -> io::Result<()> {
+        if flags != self.flags {
+            epoll::modify(&self.reactor.epoll, io, EventData::new_u64(self.key), flags)?;
+            self.flags = flags;
+        }
+        Ok(())
+    }
+
+    /// The system reports nothing more.
+    #[cfg(feature = "udp")]
+    pub(super) fn forget(&self, io: impl AsFd) {
+        // An error is that of a descriptor that isn't there.
+        _ = epoll::delete(&self.reactor.epoll, io);
+    }
+}
+
+fn flags_of(way: Way) -> EventFlags {
+    if way.is_read() { EventFlags::IN | EventFlags::RDHUP } else { EventFlags::OUT }
 }
 
 impl Drop for Registered {

@@ -3,6 +3,8 @@
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+#[cfg(feature = "udp")]
+use std::os::unix::net::UnixDatagram;
 use std::pin::{Pin, pin};
 use std::sync::mpsc;
 use std::task::Poll;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{or, poll_once, yield_now, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
+#[cfg(feature = "udp")]
+use super::source::Source;
 use super::{Socket, block_on, current, outside};
 use crate::net::time::Timer;
 use crate::net::wake::Signal;
@@ -198,6 +202,92 @@ fn sockets_and_timers_outlive_their_reactor() {
         there.read_exact(&mut answer).expect("open");
         assert_eq!(&answer, b"world");
     }
+}
+
+/// Each datagram that a peer has taken is room in the buffer, of which nobody wants to hear.
+#[cfg(feature = "udp")]
+#[test]
+fn what_is_only_written_to_is_reported_only_while_it_blocks() {
+    let send = |source: &mut Source<UnixDatagram>, cx: &mut std::task::Context<'_>| {
+        source.poll_write_with(cx, |socket| socket.send(b"datagram")).map(|sent| sent.expect("open"))
+    };
+    for on_smol in [false, true] {
+        let (here, there) = UnixDatagram::pair().expect("a descriptor");
+        here.set_nonblocking(true).expect("it can");
+        let mut here = Source::waiting(here);
+        let blocked = thread::scope(|scope| {
+            let (mut sent, mut reader) = (0, None);
+            let there = &there;
+            let full = poll_fn(|cx| {
+                while reader.is_none() {
+                    if send(&mut here, cx).is_pending() {
+                        // Now that it waits, somebody reads.
+                        reader = Some(scope.spawn(move || {
+                            (0..sent).for_each(|_| _ = there.recv(&mut [0; 16]).expect("they are there"));
+                        }));
+                        return Poll::Pending;
+                    }
+                    sent += 1;
+                }
+                send(&mut here, cx).map(|_| ())
+            });
+            let full = in_time("room", full);
+            if on_smol {
+                smol::block_on(full)
+            } else {
+                block_on(full)
+            }
+            reader.is_some()
+        });
+        assert!(blocked);
+    }
+    let (here, there) = UnixDatagram::pair().expect("a descriptor");
+    let mut here = Source::waiting(here);
+    block_on(async {
+        assert!(poll_fn(|cx| Poll::Ready(send(&mut here, cx))).await.is_ready(), "nothing blocks");
+        let takes = thread::spawn(move || {
+            thread::sleep(SHORT);
+            there.recv(&mut [0; 16]).expect("it was sent")
+        });
+        assert_eq!(turns_of(Timer::after(3 * SHORT)).await, 1);
+        takes.join().expect("it takes it");
+    });
+}
+
+/// How often the thread waits meanwhile.
+#[cfg(feature = "udp")]
+async fn turns_of(future: impl Future) -> usize {
+    // The first turn of a new reactor tells what has happened before it.
+    yield_now().await;
+    let turns = || current().expect("it runs here").turns.load(std::sync::atomic::Ordering::Relaxed);
+    let before = turns();
+    future.await;
+    turns() - before
+}
+
+#[cfg(feature = "udp")]
+#[test]
+fn a_forgotten_source_is_reported_no_more_though_its_socket_lives() {
+    let (here, there) = UnixDatagram::pair().expect("a descriptor");
+    let other = here.try_clone().expect("a descriptor");
+    block_on(async {
+        let mut here = Source::waiting(here);
+        let read = |cx: &mut std::task::Context<'_>, source: &mut Source<UnixDatagram>| {
+            source.poll_read_with(cx, |socket| socket.recv(&mut [0; 16]), |_| false).map(|n| n.expect("open"))
+        };
+        assert!(poll_once(poll_fn(|cx| read(cx, &mut here))).await.is_none(), "nothing was sent");
+        there.send(b"datagram").expect("open");
+        assert_eq!(in_time("a datagram", poll_fn(|cx| read(cx, &mut here))).await, 8);
+        here.forget();
+        drop(here);
+        let sends = thread::spawn(move || {
+            thread::sleep(SHORT);
+            there.send(b"datagram").expect("open");
+        });
+        assert_eq!(turns_of(Timer::after(3 * SHORT)).await, 1);
+        sends.join().expect("it sends");
+    });
+    assert_eq!(other.recv(&mut [0; 16]).expect("it lives"), 8);
 }
 
 #[test]

@@ -93,8 +93,6 @@ pub(crate) struct Io {
     read: Rest,
     /// Bytes that the socket did not accept; they go first.
     unsent: Rest,
-    /// The last call returned less than requested, so the socket is empty, and another call would be useless.
-    drained: bool,
     /// Total bytes read from the stream.
     given: u64,
     /// The limit on frames before admission, on a server.
@@ -157,7 +155,6 @@ impl Io {
             stream,
             read: Rest::default(),
             unsent: Rest::default(),
-            drained: false,
             given: 0,
             #[cfg(feature = "server")]
             gate: None,
@@ -257,16 +254,9 @@ impl Io {
 
     /// Fills the shared buffer and distributes it: to `buf` first, the rest is kept.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.drained
-            && let Stream::Plain(tcp) = &mut self.stream
-        {
-            ready!(tcp.poll_readable(cx))?;
-        }
         INCOMING.with_borrow_mut(|shared| {
             shared.resize(SCRATCH, 0);
             let n = ready!(each!(self, io => Pin::new(io).poll_read(cx, shared)))?;
-            // Zero is the end; every later call reports it again.
-            self.drained = n > 0 && n < SCRATCH;
             let now = n.min(buf.len());
             buf[..now].copy_from_slice(&shared[..now]);
             self.read.bytes.extend_from_slice(&shared[now..n]);

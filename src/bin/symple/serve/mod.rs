@@ -161,7 +161,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         },
     };
     let tend = certificate::tend(plan.certificate.as_ref(), Some(&server));
-    signals::run_server(server.run(), signals, tell, tend);
+    signals::run(server.run(), signals, tell, tend);
     drivers.into_iter().for_each(|driver| _ = driver.join());
     Ok(())
 }

@@ -18,6 +18,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let camera = Camera::new(config)?;
     println!("open {}", camera.urls().join(" or "));
-    smol::block_on(camera.run());
+    symple::net::block_on(camera.run());
     Ok(())
 }

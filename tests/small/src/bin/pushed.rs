@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let camera = Camera::new(config)?;
     println!("open {}", camera.urls().join(" or "));
     std::thread::spawn(move || give(&feed, &clip));
-    smol::block_on(camera.run());
+    symple::net::block_on(camera.run());
     Ok(())
 }
 
