@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
-use futures_lite::future::{block_on, or, pending, zip};
+use futures_lite::future::{or, pending, zip};
 use serde_json::json;
 use symple::Server;
 use symple::call::body::EndReason;
@@ -18,7 +18,7 @@ use symple::camera::{AnswerPolicy, Camera, CameraSource, Config, Event, Signalli
 use symple::media::source::gst::CaptureSettings;
 use symple::net::http::{BodyError, Method, Request, Response};
 use symple::net::site::{Guard, Site};
-use symple::net::{ServerConfig, ServerEvent};
+use symple::net::{ServerConfig, ServerEvent, block_on};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
 

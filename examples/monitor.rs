@@ -7,11 +7,12 @@
 use std::error::Error;
 
 use futures_lite::StreamExt;
-use futures_lite::future::{block_on, or};
+use futures_lite::future::or;
 use symple::camera::{Camera, Config, FrameEvent, Serve, Signalling};
 use symple::media::Codec;
 use symple::media::playback::{Playback, Settings};
 use symple::media::source::gst::CaptureSettings;
+use symple::net::block_on;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -209,7 +209,7 @@ fn peers_of_a_driver_that_is_dropped_go_on_with_the_others() {
             let draft = Draft::new(MessageKind::Message).to(&format!("peer-{to}")).data(&text);
             from.send(draft).expect("online");
             let is = |e: &Event| {
-                assert!(!matches!(e, Event::Offline { .. }), "peer-{to} lost its connection");
+                assert!(!matches!(e, Event::Offline { .. }), "peer-{to} lost its connection: {e:?}");
                 matches!(e, Event::Message { message: m } if m.data::<String>().is_ok_and(|d| d == text))
             };
             wait(&heard[to], &format!("a message in round {round}"), is);
