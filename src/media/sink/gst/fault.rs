@@ -101,6 +101,24 @@ pub(super) fn check_device(path: &Path) -> Result<(), MediaError> {
     std::fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(failed)
 }
 
+/// The error of a V4L2 output that is missing by the time of an error, whatever that was: as it is unplugged, GStreamer
+/// 1.22 reports that it could not read, or only that the stream failed, as an error of the first element.
+pub(super) fn unplugged(target: &Target) -> Option<MediaError> {
+    match target {
+        Target::Video(Video::Device { path }) => {
+            let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
+            let missing = |error: io::Error| is_gone(&error) || error.kind() == io::ErrorKind::NotFound;
+            opened.is_err_and(missing).then(|| gone(path))
+        }
+        _ => None,
+    }
+}
+
+/// ENXIO and ENODEV.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(6 | 19))
+}
+
 fn from_io(path: &Path, error: &io::Error) -> MediaError {
     let target = Target::Video(Video::Device { path: path.into() });
     match error.kind() {
@@ -110,8 +128,7 @@ fn from_io(path: &Path, error: &io::Error) -> MediaError {
         }
         io::ErrorKind::PermissionDenied => not_allowed(&target),
         io::ErrorKind::ResourceBusy => busy(&target),
-        // ENXIO and ENODEV.
-        _ if matches!(error.raw_os_error(), Some(6 | 19)) => gone(path),
+        _ if is_gone(error) => gone(path),
         _ => MediaError::new(ErrorKind::NoOutput, format!("{} cannot be opened: {error}", target.words())),
     }
 }
@@ -230,6 +247,17 @@ mod tests {
         }
         assert!(is_closed(&glib::Error::new(R::NotFound, "Output window was closed")));
         assert!(!is_closed(&error(R::NotFound)));
+    }
+
+    #[test]
+    fn only_an_output_that_is_missing_was_unplugged() {
+        let device = |path: &str| Target::Video(Video::Device { path: path.into() });
+        let found = unplugged(&device("/dev/symple-none")).expect("it is missing");
+        assert_eq!(found.code(), "no-output");
+        assert!(found.to_string().contains("/dev/symple-none is gone (unplugged?)"), "{found}");
+        assert_eq!(unplugged(&device("/dev/null")), None, "it is there");
+        assert_eq!(unplugged(&device("/dev/shm")), None, "it is there, and no device");
+        assert_eq!(unplugged(&Target::Video(Video::Window)), None);
     }
 
     #[test]

@@ -375,6 +375,10 @@ fn listen(pipeline: &gst::Pipeline, plan: &Plan) -> First {
             let decoder = parts.any(|part| part.name() == DECODER || part.name() == SOURCE);
             let closed = fault::is_closed(&error.error());
             let error = fault::from_gstreamer(&target, &error.error(), &error.debug().unwrap_or_default());
+            let (error, decoder) = match fault::unplugged(&target) {
+                Some(unplugged) => (unplugged, false),
+                None => (error, decoder),
+            };
             kept.lock().get_or_insert_with(|| error.clone());
             let news = match (closed, decoder) {
                 (true, _) => News::Closed,
