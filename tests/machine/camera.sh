@@ -1,27 +1,8 @@
 # Runs in the emulated machine, by busybox's shell: see `camera` beside it.
 # shellcheck shell=dash disable=SC2317
 
-passed=0 failed=0
-check() {
-  what=$1
-  shift
-  if "$@" >/tmp/said 2>&1; then
-    echo "ok: $what"
-    passed=$((passed + 1))
-  else
-    echo "FAILED: $what (status $?)"
-    sed 's/^/  /' /tmp/said
-    failed=$((failed + 1))
-  fi
-}
-says() {
-  pattern=$1
-  shift
-  "$@" >/tmp/words 2>&1
-  code=$?
-  cat /tmp/words
-  grep -qE "$pattern" /tmp/words && [ "$code" = "${want:-0}" ]
-}
+# shellcheck source=tests/machine/checks.sh
+. ./checks.sh
 
 uname -srm
 
@@ -74,7 +55,4 @@ echo "at most $(($(cat $groups/symple/memory.peak) >> 10)) KiB of $(($(cat $grou
 rmmod vivid
 check 'the module can go' sh -c '! ls /dev/video*'
 
-result=ok
-[ $failed = 0 ] || result=FAILED
-echo "test result: $result. $passed passed; $failed failed; 0 ignored"
-exit $failed
+finish
