@@ -70,8 +70,8 @@ test-browser: setup-test
 board: setup-board
 	@boards/build "$(BOARD)"
 
-# Cross-built tests, as many as CI has time for; the packages of one board of each kind; a camera and an encoder in an
-# emulated machine, and a browser that watches it.
+# Cross-built tests, as many as CI has time for; the packages of one board of each kind; a camera, an output and an
+# encoder in an emulated machine, and a browser that watches the camera.
 test-board: in-repository-test-board setup-emulate
 	@boards/test
 
@@ -80,6 +80,7 @@ test-packages: setup-packages
 
 test-machine: setup-machine
 	@tests/machine/camera
+	@tests/machine/output
 	@tests/machine/vicodec
 	@node --test $(one_by_one) tests/machine/*.test.mjs
 
