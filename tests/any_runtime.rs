@@ -191,11 +191,19 @@ fn peers_of_a_driver_that_is_dropped_go_on_with_the_others() {
     // The first accepts; in each round one that has peers ends, and the next takes over.
     let drive = |kind: usize| {
         let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let (tell, told) = std::sync::mpsc::channel();
         let run = server.run();
         let thread = std::thread::spawn(move || {
-            let until = futures_lite::future::or(run, async { _ = stopped.recv().await });
+            let until = async {
+                let mut run = std::pin::pin!(run);
+                _ = futures_lite::future::poll_once(&mut run).await;
+                tell.send(()).expect("somebody waits for it");
+                futures_lite::future::or(run, async { _ = stopped.recv().await }).await;
+            };
             if kind == 2 { smol::block_on(until) } else { symple::net::block_on(until) }
         });
+        // Before that it cannot take over from another.
+        told.recv().expect("it runs");
         (stop, thread)
     };
     let mut drivers = std::collections::VecDeque::from([drive(0), drive(1)]);

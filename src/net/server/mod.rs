@@ -284,7 +284,8 @@ impl Server {
     }
 
     /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its own, adds a
-    /// core for the same hub.
+    /// core for the same hub. One that is dropped leaves its connections to those that have been polled by then; the last
+    /// of these closes them.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.inner.clone();
         async move {
