@@ -59,6 +59,9 @@ const OVERTAKEN: f64 = 0.25;
 const EXPIRES: i64 = 2_000_000;
 /// The time until a probe's own queue has drained, in µs.
 const DELAYS: i64 = 500_000;
+/// How often a probe that arrived at once is sent again, each time twice as long: the receiver is busy and reads seldom,
+/// as a browser does that opens a page.
+const REPEATS: u32 = 3;
 /// The maximum number of probes without a result.
 const MAX_ACTIVE: usize = 4;
 
@@ -155,8 +158,8 @@ pub(super) struct Probes {
     active: [Option<Active>; MAX_ACTIVE],
     /// Rates to probe at, next first.
     pending: [Option<f64>; 2],
-    /// A probe that showed little, because it arrived at once or left too slowly, is sent again, but only once.
-    is_repeated: bool,
+    /// How often in a row a probe showed little, because it arrived at once or left too slowly, and was sent again.
+    repeats: u32,
     /// A rate to probe again for longer, because the result was surprising.
     doubted: Option<f64>,
     /// The length of that probe, in µs.
@@ -180,7 +183,7 @@ impl Probes {
             next_id: 0,
             active: [None; MAX_ACTIVE],
             pending: FIRST.map(|times| Some(initial * times)),
-            is_repeated: false,
+            repeats: 0,
             doubted: None,
             long: LONG,
             next: now + PERIOD,
@@ -221,7 +224,8 @@ impl Probes {
         }
         self.next = now + self.period(dropped);
         self.handed = now;
-        let length = if sure { self.long } else { MIN_LENGTH + (jitter - USUAL_JITTER).max(0) };
+        let length =
+            if sure { self.long } else { (MIN_LENGTH << self.repeats) + (jitter - USUAL_JITTER).max(0) };
         let length = length.min(if sure { LONGER } else { MAX_LENGTH }) as f64;
         let few = (rate * FEW_TIME / 8e6).clamp(MIN_BYTES, FEW_BYTES);
         let bytes = (rate * length / 8e6).max(few);
@@ -300,11 +304,12 @@ impl Probes {
             let passed = found.filter(|found| !found.saturated);
             if let Some(found) = passed.filter(|found| found.rate >= PASSED * rate) {
                 self.pending = [Some(found.rate * NEXT), None];
-                self.is_repeated = false;
-            } else if done
-                && (is_instant || passed.is_some())
-                && !std::mem::replace(&mut self.is_repeated, true)
+                self.repeats = 0;
+            } else if found.is_some_and(|found| found.saturated) {
+                self.repeats = 0;
+            } else if done && (is_instant && self.repeats < REPEATS || passed.is_some() && self.repeats == 0)
             {
+                self.repeats += 1;
                 self.pending = [Some(rate), None];
             }
             let Some(found) = found else { continue };

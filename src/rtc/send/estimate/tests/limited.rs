@@ -109,3 +109,22 @@ fn a_pause_while_a_queue_drains_is_not_taken_for_the_path() {
         assert!(estimator.estimate() >= 250_000, "{} after {pause} ms", estimator.estimate());
     }
 }
+
+/// A busy receiver stamps all that has come since it last read with one time.
+#[test]
+fn a_receiver_that_reads_seldom_at_first_gets_what_is_wanted_soon() {
+    const WANTED: f64 = 4.7e6;
+    for every in [1, 15, 20, 30] {
+        let path = Path { delay: 1_000, ..Path::new(100e6) };
+        let limits = Limits { initial: 2_000_000, min: 50_000, max: 20_000_000 };
+        let reads = (every * 1000, S);
+        let setup = Setup { wanted: Some(WANTED), limits, reads, ..Setup::new(path, Video::new(2e6)) };
+        let times = (1..=40).map(|seed| {
+            let run = run(Setup { seed, ..setup.clone() }, 10 * S);
+            run.reaches(1.5 * f64::from(limits.initial), 0).expect("it carries far more")
+        });
+        let latest = times.max();
+        println!("reads every {every} ms: after {latest:?} ms at the latest");
+        assert!(latest < Some(500), "{every}: {latest:?}");
+    }
+}

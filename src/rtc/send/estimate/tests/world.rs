@@ -25,6 +25,8 @@ pub(super) struct Setup {
     pub(super) drift: f64,
     /// The time from which packets take another route, and its additional delay.
     pub(super) longer: Option<(i64, i64)>,
+    /// How often the receiver reads, when it stamps what has come, and until when, in µs.
+    pub(super) reads: (i64, i64),
     /// What the application wants to send, if the estimator is told.
     pub(super) wanted: Option<f64>,
     pub(super) seed: u64,
@@ -42,6 +44,7 @@ impl Setup {
             clock: WRAP - 7_000_000,
             drift: 30e-6,
             longer: None,
+            reads: (1, 0),
             wanted: None,
             seed: 1,
         }
@@ -138,7 +141,9 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
             estimator.handle_sent(Sent { number, size: size as u16, at: instant, probe });
             if let Some(at) = link.send(now, size) {
                 let longer = setup.longer.filter(|(from, _)| now >= *from).map_or(0, |(_, by)| by);
-                flying.push((at + longer, number));
+                let (every, until) = setup.reads;
+                let read = if at < until { every } else { 1 };
+                flying.push(((at + read - 1) / read * read + longer, number));
             }
             number += 1;
         }
