@@ -211,7 +211,6 @@ impl Half {
     }
 
     fn new(socket: UdpSocket, ip: IpAddr) -> io::Result<Half> {
-        socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Half { io: Source::waiting(socket), state, ip })
     }

@@ -2,8 +2,8 @@
 //!
 //! `async-io` has one reactor for the whole process, and arms a socket anew for each wait: a message that wakes a server
 //! cost 8 system calls with it, and its thread takes turns at waiting with the others, which cost a camera of twenty
-//! viewers an eighth of its CPU time. Here a socket is registered once, edge-triggered, with the thread that serves it, so that
-//! three remain: waiting, reading and writing. Wherever no such reactor runs, as on another runtime or another system,
+//! viewers an eighth of its CPU time. Here a socket is registered once, edge-triggered, with the thread that serves it, so
+//! that three remain: waiting, reading and writing. Wherever no such reactor runs, as on another runtime or another system,
 //! sockets and timers are `async-io`'s. One whose reactor has ended registers again where it is polled next.
 
 #[cfg(not(target_os = "linux"))]

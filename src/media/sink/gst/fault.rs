@@ -98,7 +98,11 @@ pub(super) fn check_device(path: &Path) -> Result<(), MediaError> {
     if !std::fs::metadata(path).map_err(failed)?.file_type().is_char_device() {
         return Err(not_an_output(path));
     }
-    std::fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(failed)
+    open(path).map_err(failed)
+}
+
+fn open(path: &Path) -> io::Result<()> {
+    std::fs::OpenOptions::new().read(true).write(true).open(path).map(drop)
 }
 
 /// The error of a V4L2 output that is missing by the time of an error, whatever that was: as it is unplugged, GStreamer
@@ -106,9 +110,8 @@ pub(super) fn check_device(path: &Path) -> Result<(), MediaError> {
 pub(super) fn unplugged(target: &Target) -> Option<MediaError> {
     match target {
         Target::Video(Video::Device { path }) => {
-            let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
             let missing = |error: io::Error| is_gone(&error) || error.kind() == io::ErrorKind::NotFound;
-            opened.is_err_and(missing).then(|| gone(path))
+            open(path).is_err_and(missing).then(|| gone(path))
         }
         _ => None,
     }
