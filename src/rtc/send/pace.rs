@@ -12,6 +12,10 @@ const BURST: Duration = Duration::from_millis(40);
 /// The same for probes, which last at least 15 ms: one tick of the sessions' timers.
 const PROBE_BURST: Duration = Duration::from_millis(5);
 
+/// How much of a delay the next bursts of a probe make up for: whoever sends them may be busy, and a probe that leaves
+/// too slowly shows nothing.
+const PROBE_LATE: Duration = Duration::from_millis(15);
+
 /// How much the first burst is longer than others. Before the first feedback, which comes after 100 ms or more, more would
 /// leave anyway; at once, the first key frame is there 30 ms earlier. With 80 ms, all that a viewer gets when it joins would
 /// leave at once, but of sixty simulated viewers on slow links four instead of two then wait longer than 3 s.
@@ -22,6 +26,8 @@ pub(in crate::rtc) struct Pacer {
     /// In bit/s.
     rate: u64,
     burst: Duration,
+    /// How much of a delay is made up for.
+    late: Duration,
     /// Bytes of media that take no time.
     free: usize,
     /// When everything sent so far has passed, at the rate.
@@ -32,7 +38,7 @@ pub(in crate::rtc) struct Pacer {
 
 impl Pacer {
     pub(in crate::rtc) fn new(rate: u64, now: Instant) -> Pacer {
-        Pacer { rate: rate.max(1), burst: BURST, free: 0, through: now, held: now }
+        Pacer { rate: rate.max(1), burst: BURST, late: Duration::ZERO, free: 0, through: now, held: now }
     }
 
     /// Sets the pacing rate, in bit/s. At a higher rate, what was sent passes sooner; at a lower one it takes as long as
@@ -47,8 +53,12 @@ impl Pacer {
 
     /// Sets whether a probe is being sent. The packets of one burst would arrive within one tick of the receiver's
     /// clock, and measure nothing.
-    pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool) {
-        self.burst = if is_probing { PROBE_BURST } else { BURST };
+    pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool, now: Instant) {
+        if is_probing && self.late.is_zero() {
+            self.through = self.through.max(now);
+        }
+        (self.burst, self.late) =
+            if is_probing { (PROBE_BURST, PROBE_LATE) } else { (BURST, Duration::ZERO) };
     }
 
     /// Lets the first burst be longer.
@@ -106,7 +116,8 @@ impl Pacer {
     /// Records a packet of a probe, which the first burst is not for.
     pub(in crate::rtc) fn spend_on_probe(&mut self, bytes: usize, now: Instant) {
         let takes = Duration::from_nanos(bytes as u64 * 8_000_000_000 / self.rate);
-        self.through = self.through.max(now) + takes;
+        let since = now.checked_sub(self.late).unwrap_or(now);
+        self.through = self.through.max(since) + takes;
     }
 }
 
@@ -181,6 +192,21 @@ mod tests {
         pacer.begin();
         pacer.settle();
         assert_eq!(at_once(&mut pacer, idle + Duration::from_secs(1)), 41, "it was not used in time");
+    }
+
+    #[test]
+    fn a_probe_makes_up_for_a_short_delay() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(8_000_000, start);
+        let now = start + Duration::from_secs(1);
+        pacer.set_probing(true, now);
+        assert_eq!(at_once(&mut pacer, now), 6, "what was not sent before it is not made up for");
+        pacer.set_probing(true, now);
+        let late = now + Duration::from_millis(11);
+        assert_eq!(at_once(&mut pacer, late), 11);
+        assert_eq!(at_once(&mut pacer, late + Duration::from_secs(1)), 15 + 6, "at most this");
+        pacer.set_probing(false, now);
+        assert_eq!(at_once(&mut pacer, late + Duration::from_secs(2)), 41);
     }
 
     #[test]

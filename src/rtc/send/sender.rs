@@ -427,7 +427,7 @@ impl Sender {
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
         self.pacer.set_rate(paced.max(probed), now);
         // Not before the first frame, which would be delayed if its packets were spread out.
-        self.pacer.set_probing(self.probing.is_some() && self.delays().is_some());
+        self.pacer.set_probing(self.probing.is_some() && self.delays().is_some(), now);
         self.budget.set_rate(self.estimator.estimate().into(), now);
     }
 

@@ -59,8 +59,8 @@ const OVERTAKEN: f64 = 0.25;
 const EXPIRES: i64 = 2_000_000;
 /// The time until a probe's own queue has drained, in µs.
 const DELAYS: i64 = 500_000;
-/// How often a probe that arrived at once is sent again, each time twice as long: the receiver is busy and reads seldom,
-/// as a browser does that opens a page.
+/// How often a probe that showed little is sent again, each time twice as long: it arrived at once, since the receiver is
+/// busy and reads seldom, as a browser does that opens a page; or it left too slowly, since we are.
 const REPEATS: u32 = 3;
 /// The maximum number of probes without a result.
 const MAX_ACTIVE: usize = 4;
@@ -302,15 +302,16 @@ impl Probes {
             let (rate, is_instant) = (probe.rate, probe.is_instant());
             *slot = None;
             let passed = found.filter(|found| !found.saturated);
-            if let Some(found) = passed.filter(|found| found.rate >= PASSED * rate) {
-                self.pending = [Some(found.rate * NEXT), None];
-                self.repeats = 0;
-            } else if found.is_some_and(|found| found.saturated) {
-                self.repeats = 0;
-            } else if done && (is_instant && self.repeats < REPEATS || passed.is_some() && self.repeats == 0)
-            {
+            let next = passed.filter(|found| found.rate >= PASSED * rate).map(|found| found.rate * NEXT);
+            let shows_little = next.is_none() && (is_instant || passed.is_some());
+            if done && shows_little && self.repeats < REPEATS {
                 self.repeats += 1;
                 self.pending = [Some(rate), None];
+            } else if found.is_some() {
+                self.repeats = 0;
+            }
+            if next.is_some() {
+                self.pending = [next, None];
             }
             let Some(found) = found else { continue };
             if best.is_none_or(|best| best.rate < found.rate) {

@@ -1,6 +1,7 @@
 //! What leaves first, and probes, beside audio that is not paced.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::*;
 use crate::rtc::crypto::keys::Profile;
@@ -34,9 +35,11 @@ pub(in crate::rtc) fn connected(limits: Limits, keys: &Keys, now: Instant) -> Se
     sender
 }
 
+/// Each has a key of its own, since no index may be sealed twice under one.
 fn viewer(now: Instant) -> Sender {
-    let profile = Profile::Aes128Gcm;
-    connected(LIMITS, &Keys::new(profile, vec![7; profile.material_len()], false), now)
+    static KEYS: AtomicU8 = AtomicU8::new(0);
+    let (profile, key) = (Profile::Aes128Gcm, KEYS.fetch_add(1, Ordering::Relaxed));
+    connected(LIMITS, &Keys::new(profile, [key, 7].repeat(profile.material_len() / 2), false), now)
 }
 
 fn frame(codec: Codec, bytes: usize, now: Instant) -> Cut {
@@ -108,4 +111,41 @@ fn audio_that_leaves_while_the_pacer_is_closed_is_not_part_of_a_probe() {
     sender.handle_frame(AUDIO, &frame(Codec::Opus, 160, now), now);
     assert!(send(&mut sender, now) > 160, "audio is not paced");
     assert_eq!(sender.probing, Some((probe, probe.bytes)));
+}
+
+/// The estimate for a viewer on a fast link after this time, by a host that gets round to it every `turn`.
+fn estimate_after(time: Duration, turn: Duration) -> u32 {
+    const FRAME: Duration = Duration::from_millis(33);
+    const FEEDBACK: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    let mut sender = viewer(start);
+    let (mut at, mut next_frame, mut next_feedback) = (Duration::ZERO, 2 * turn, FEEDBACK);
+    let (mut arrived, mut seen) = (vec![], 0);
+    while at < time {
+        let now = start + at;
+        if at >= next_feedback {
+            next_feedback += FEEDBACK;
+            sender.estimator.handle_feedback(arrived.drain(..), now);
+        }
+        if at >= next_frame {
+            next_frame += FRAME;
+            sender.handle_frame(VIDEO, &frame(Codec::H264, 8000, now), now);
+        }
+        sender.handle_timeout(now);
+        send(&mut sender, now);
+        // What leaves at once arrives at once.
+        let arrival = |number| Arrival { number: number as u16, at: Some(at.as_micros() as i64 + 1000) };
+        arrived.extend((seen..sender.transport).map(arrival));
+        seen = sender.transport;
+        at += turn;
+    }
+    sender.estimator.estimate()
+}
+
+#[test]
+fn a_busy_host_soon_finds_what_a_fast_link_carries() {
+    for turn in [1, 5, 11, 20, 25] {
+        let estimate = estimate_after(Duration::from_millis(600), Duration::from_millis(turn));
+        assert!(estimate >= LIMITS.max / 100 * 95, "{estimate} with a turn of {turn} ms");
+    }
 }
