@@ -37,15 +37,6 @@ pub(crate) fn run(
     tell: impl FnMut(SignalRequest),
     beside: impl Future<Output = ()>,
 ) {
-    symple::net::block_on(with_signals(work, signals, tell, beside));
-}
-
-async fn with_signals(
-    work: impl Future<Output = ()>,
-    signals: Signals,
-    tell: impl FnMut(SignalRequest),
-    beside: impl Future<Output = ()>,
-) {
     let tasks = LocalExecutor::new();
     let _heed = tasks.spawn(heed(signals, tell));
     let _beside = tasks.spawn(beside);
@@ -56,7 +47,7 @@ async fn with_signals(
             super::unsafe_malloc::give_back();
         }
     });
-    tasks.run(work).await;
+    symple::net::block_on(tasks.run(work));
 }
 
 async fn heed(signals: Signals, mut tell: impl FnMut(SignalRequest)) {
