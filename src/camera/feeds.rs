@@ -43,7 +43,7 @@ impl Feeds {
             Order::Sends(Sending::Video) => return self.video[0].resume(),
             Order::Sends(Sending::Audio) => return self.video[0].pause(publish::video_off()),
             Order::Sends(Sending::Nothing) => return self.video[0].pause(publish::silent()),
-            Order::Lost => return self.video[0].failed(publish::left()),
+            Order::Lost => return self.video[0].leave(publish::nobody()),
         };
         let feed = if frame.codec.is_video() { &self.video[rank] } else { &self.audio };
         if let Err(error) = feed.push_captured(frame.data, frame.key, frame.pts, frame.captured) {

@@ -10,8 +10,8 @@ use crate::media::{Codec, VIDEO_H264_LAYERS};
 /// is forwarded without transcoding.
 ///
 /// One caller publishes at a time. The viewers' key frame requests are merged and forwarded to it, and its bitrate is
-/// limited to what the viewers' networks carry (REMB). When it leaves, the source is lost until the next one publishes;
-/// viewers stay. If it sends several encodings of its video (simulcast), each viewer gets the best one that its network
+/// limited to what the viewers' networks carry (REMB). While nobody publishes, the source is
+/// [lost](crate::media::source::SourceState::Lost) with the code `no-publisher`, and viewers stay. If it sends several encodings of its video (simulcast), each viewer gets the best one that its network
 /// carries, and only the publisher's own network limits how many it sends. A publisher that also receives gets its own
 /// video back, like all others.
 ///
@@ -72,6 +72,7 @@ impl Publishing {
         let codecs = [video, video, video, Codec::Opus];
         let (source, [best, middle, small, audio]) = Source::fed(codecs, silent());
         audio.follow_video();
+        best.leave(nobody());
         Ok((source, ([best, middle, small], audio)))
     }
 }
@@ -89,7 +90,7 @@ pub(super) fn silent() -> MediaError {
     MediaError::new(ErrorKind::Stalled, "whoever publishes sends nothing")
 }
 
-/// The error of a source whose publisher is gone.
-pub(super) fn left() -> MediaError {
-    MediaError::new(ErrorKind::Ended, "whoever published has left")
+/// The error of a source without a publisher.
+pub(super) fn nobody() -> MediaError {
+    MediaError::new(ErrorKind::NoPublisher, "nobody publishes at the moment")
 }

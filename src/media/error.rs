@@ -28,6 +28,8 @@ pub enum ErrorKind {
     NoVideo,
     /// The source sends audio alone for now.
     VideoOff,
+    /// Nobody publishes at a relay.
+    NoPublisher,
     /// The video's H.264 profile is not the one negotiated with viewers.
     OtherProfile,
     /// There is no such microphone.
@@ -107,6 +109,7 @@ impl MediaError {
             ErrorKind::NotMedia => "not-media",
             ErrorKind::NoVideo => "no-video",
             ErrorKind::VideoOff => "video-off",
+            ErrorKind::NoPublisher => "no-publisher",
             ErrorKind::OtherProfile => "other-profile",
             ErrorKind::NoMicrophone => "no-microphone",
             ErrorKind::MicrophoneBusy => "microphone-busy",

@@ -60,6 +60,7 @@ const isSoundAlone = ({ source, path }) => source?.code === SOUND_ALONE && path 
  */
 export function standing({ name, source, online, server, path, bitrate = 0, video = bitrate }) {
   if (isSoundAlone({ source, path })) return [`${name}'s video is off`, 'Only sound arrives at the moment.'];
+  if (source?.code === 'no-publisher') return [`Nobody publishes at ${name}`, 'It plays here as soon as somebody does.'];
   if (source?.state === 'lost') return [`${name} has no picture at the moment`, `${sentence(source.message)} Trying again.`.trim()];
   if (source?.state === 'failed') return [`${name} has no picture`, sentence(source.message) || 'Its source failed.'];
   if (source?.state === 'starting') return [`${name} is starting`, 'Its source is opening.'];

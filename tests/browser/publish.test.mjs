@@ -105,7 +105,7 @@ scenario('a page publishes its camera to a relay, and another one watches', { ne
   await ann.click(HANGUP);
   await until('the page watches again', () => ann.evaluate('symple.watching.phase !== "none"'));
   await until('the camera is off', () => ann.evaluate("!document.getElementById('self').srcObject && symple.player?.publishes !== true"));
-  await words(bob, /no picture at the moment/);
+  await words(bob, /Nobody publishes at/);
 });
 
 scenario('a page publishes its whole screen to a relay until the browser stops that', { needs: ['chromium'] }, async (s) => {

@@ -32,6 +32,7 @@ async function sees(page) {
 }
 
 const state = (page) => page.probe('attribute', '#stage', 'data-state');
+const NOBODY = /Nobody publishes at stage It plays here as soon as somebody does\./;
 const VIDEO_OFF = /stage's video is off Only sound arrives at the moment\./;
 
 /** Waits until a viewer's page says calmly that there is sound alone, and plays it. */
@@ -93,7 +94,8 @@ scenario('a shared screen that ends leaves the sound, and one without sound noth
 scenario('a microphone alone is heard', { needs: ['chromium'] }, async (s) => {
   const url = await relay(s);
   const bob = await (await s.chromium()).page(url, { before: as('bob') });
-  await online(bob);
+  await words(bob, NOBODY);
+  await s.shot(bob, 'nobody-publishes');
   const ann = await publish(s, url, 'microphone');
   await hears(bob);
   // A camera joins later.
@@ -101,5 +103,9 @@ scenario('a microphone alone is heard', { needs: ['chromium'] }, async (s) => {
   await sees(bob);
   await words(bob, /Playing stage/);
   await ann.click(HANGUP);
-  await words(bob, /no picture at the moment/);
+  await words(bob, NOBODY);
+  const carol = await publish(s, url, 'camera');
+  await sees(bob);
+  await carol.close();
+  await words(bob, NOBODY);
 });

@@ -421,6 +421,7 @@ test('the reason for missing frames follows from what is known', () => {
     [{ path: 'disconnected' }, /Reconnecting/, /path to Door/],
     [{ source: { state: 'lost', code: 'video-off' } }, /^Door's video is off$/, /Only sound arrives/],
     [{ source: { state: 'lost', code: 'video-off' }, path: 'disconnected' }, /no picture/, /Trying again/],
+    [{ source: { state: 'lost', code: 'no-publisher' } }, /^Nobody publishes at Door$/, /as soon as somebody does/],
     [{ bitrate: 150000 }, /network is slow/, /150 kbit\/s/],
     [{ bitrate: 150000, video: 0 }, /is frozen/, /Only sound arrives from Door/],
     [{}, /is frozen/, /Nothing arrives from Door/],

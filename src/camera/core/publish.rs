@@ -284,6 +284,7 @@ impl CameraCore {
             let end = End::new(EndReason::Replaced, "somebody else publishes here now");
             _ = self.calling.hang_up(before, end, now);
         }
+        self.out.push_back(Output::Publish(Order::Sends(Sending::Video)));
         self.out.push_back(Output::Event(Event::PublishStarted { id: ViewerId(call), peer }));
         self.note_rates(now);
         self.ask_publisher(now);

@@ -109,7 +109,7 @@ fn who_may_publish_is_the_source_until_it_leaves() {
     assert_eq!(world.published(), [""; 0]);
     world.sends(alice, VIDEO_H264, Codec::H264);
     world.sends(alice, AUDIO_OPUS, Codec::Opus);
-    assert_eq!(world.published(), ["H264", "Opus", "alice began"]);
+    assert_eq!(world.published(), ["sends Video", "H264", "Opus", "alice began"]);
     // Who watches is sent what she publishes.
     world.calls("carol|3", "recvonly").expect("a viewer");
     assert_eq!(world.directions("carol|3"), ["sendonly"; 2]);
@@ -117,7 +117,7 @@ fn who_may_publish_is_the_source_until_it_leaves() {
     assert_eq!(world.published(), ["lost", "ended"]);
     let bob = world.calls("bob|2", "sendonly").expect("it is free again");
     world.sends(bob, VIDEO_H264, Codec::H264);
-    assert_eq!(world.published(), ["H264", "bob began"]);
+    assert_eq!(world.published(), ["sends Video", "H264", "bob began"]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_second_one_is_refused_or_takes_over() {
             assert_eq!(world.directions("bob|3"), ["sendonly"; 2]);
         } else {
             world.sends(bob.expect("taken"), VIDEO_H264, Codec::H264);
-            assert_eq!(world.published(), ["lost", "H264", "ended", "bob began"]);
+            assert_eq!(world.published(), ["lost", "sends Video", "H264", "ended", "bob began"]);
             assert!(refused(&world, "alice|1", "replaced"), "{:?}", world.said);
         }
     }
@@ -230,7 +230,11 @@ fn each_viewer_gets_the_encoding_that_its_network_carries() {
     for (at, width) in [(2, 320), (1, 640), (0, 1280)] {
         world.sends_bytes(alice, VIDEO_H264_LAYERS[at], Codec::H264, true, &key_frame(width));
     }
-    assert_eq!(world.published(), ["H264", "H264", "H264", "alice began"], "each was the best when it came");
+    assert_eq!(
+        world.published(),
+        ["sends Video", "H264", "H264", "H264", "alice began"],
+        "each was the best when it came"
+    );
     let viewers = ["carol|3", "dave|4", "eve|5"].map(|peer| world.calls(peer, "recvonly").expect("a viewer"));
     for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
         world.input(Input::Source(event));
@@ -325,7 +329,7 @@ fn viewers_follow_the_codec_of_another_publisher_and_who_cannot_is_told() {
     world.calls_with("dave|4", &offer_without("VP8")).expect("a viewer");
     let alice = world.calls("alice|1", "sendonly").expect("taken");
     world.sends(alice, VIDEO_H264, Codec::H264);
-    assert_eq!(world.published(), ["H264", "alice began"]);
+    assert_eq!(world.published(), ["sends Video", "H264", "alice began"]);
     // Whoever cannot decode what is published is told at once.
     world.calls_with("eve|5", &offer_without("H264"));
     let said = world.ended("eve|5").expect("refused");
@@ -335,7 +339,7 @@ fn viewers_follow_the_codec_of_another_publisher_and_who_cannot_is_told() {
     let bob = world.calls_with("bob|2", &offer).expect("taken");
     assert_eq!(world.answered_codecs("bob|2"), [Codec::Vp8]);
     world.sends(bob, VIDEO_VP8, Codec::Vp8);
-    assert_eq!(world.published(), ["lost", "now Vp8", "Vp8", "ended", "bob began"]);
+    assert_eq!(world.published(), ["lost", "sends Video", "now Vp8", "Vp8", "ended", "bob began"]);
     let said = world.ended("dave|4").expect("he is told");
     assert!(said.contains("no-codec") && said.contains("VP8 now") && said.contains("only H.264"), "{said}");
     assert_eq!(world.ended("carol|3"), None, "she follows");
@@ -352,7 +356,7 @@ fn a_publisher_may_change_its_codec_at_a_key_frame_but_not_back_at_once() {
     let mut world = world_of(Occupied::Refuse, &BOTH_CODECS);
     let alice = world.calls("alice|1", "sendrecv").expect("taken");
     world.sends(alice, VIDEO_H264, Codec::H264);
-    assert_eq!(world.published(), ["H264", "alice began"]);
+    assert_eq!(world.published(), ["sends Video", "H264", "alice began"]);
     world.sends_bytes(alice, VIDEO_VP8, Codec::Vp8, false, &[1]);
     assert_eq!(world.published(), [""; 0], "it begins at a key frame");
     world.sends(alice, VIDEO_VP8, Codec::Vp8);
@@ -390,7 +394,11 @@ fn a_publisher_that_turns_its_video_off_goes_on_with_audio_and_comes_back() {
         said.retain(|said| said != "Opus");
         said
     };
-    assert_eq!(speaks(&mut world, 100), ["H264", "sends Audio", "alice began"], "after two seconds");
+    assert_eq!(
+        speaks(&mut world, 100),
+        ["sends Video", "H264", "sends Audio", "alice began"],
+        "after two seconds"
+    );
     assert_eq!(speaks(&mut world, 500), [""; 0], "once");
     world.sends(alice, VIDEO_H264, Codec::H264);
     assert_eq!(world.published(), ["sends Video", "H264"], "in the same call");

@@ -90,6 +90,7 @@ fn words(kind: ErrorKind) -> &'static str {
         ErrorKind::NotMedia => "The file cannot be played.",
         ErrorKind::NoVideo => "The source has no video.",
         ErrorKind::VideoOff => "The video is off; only sound is sent.",
+        ErrorKind::NoPublisher => "Nobody publishes at the moment.",
         ErrorKind::Unreachable => "The network camera cannot be reached.",
         ErrorKind::NotFound => "The network camera has no such path.",
         ErrorKind::Unauthorized => "The network camera rejected the user or password.",

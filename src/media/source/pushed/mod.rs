@@ -266,6 +266,14 @@ impl Feed {
         self.shared.drain();
     }
 
+    /// Nobody pushes for now, for this reason: the source is lost, also when it is opened, until the next frame after
+    /// [`resume`](Self::resume). `pts` may count from another zero then.
+    #[cfg(feature = "relay")]
+    pub(crate) fn leave(&self, error: MediaError) {
+        self.shared.lock().leave(error, Instant::now());
+        self.shared.drain();
+    }
+
     /// Video is pushed again, wanted or not.
     #[cfg(feature = "relay")]
     pub(crate) fn resume(&self) {

@@ -200,6 +200,13 @@ impl State {
         self.live(Input::Failed(error), now);
     }
 
+    /// Nobody pushes for now.
+    #[cfg(feature = "relay")]
+    pub(super) fn leave(&mut self, error: MediaError, now: Instant) {
+        self.fail(error.clone(), now);
+        self.paused = Some(error);
+    }
+
     /// No video is pushed for now. Streams continue where they were.
     #[cfg(feature = "relay")]
     pub(super) fn pause(&mut self, error: MediaError, now: Instant) {

@@ -278,6 +278,35 @@ fn a_source_whose_video_pauses_goes_on_with_audio() {
     assert_eq!(world.said(), ["starting/starting", "video: Start", "audio: Start"]);
 }
 
+#[cfg(feature = "relay")]
+#[test]
+fn a_source_that_nobody_pushes_to_is_lost_until_somebody_does() {
+    let nobody = || MediaError::new(ErrorKind::NoPublisher, "nobody");
+    let world = World::new();
+    world.video.leave(nobody());
+    assert_eq!(world.said(), [""; 0], "nobody is there to be told");
+    for _ in 0..2 {
+        world.want(&[0]);
+        let opened = ["starting/starting", "video: Start", "Failed(no-publisher)", "lost/no-publisher"];
+        assert_eq!(world.said(), opened);
+        world.video.resume();
+        world.video.push(key(), true, MS(10)).expect("in order");
+        assert!(world.said().contains(&"playing/playing".into()));
+        world.want(&[]);
+        world.said();
+        world.want(&[0]);
+        assert_eq!(world.said(), ["starting/starting", "video: Start"], "somebody is there now");
+        world.video.push(key(), true, MS(30)).expect("in order");
+        world.said();
+        world.video.leave(nobody());
+        assert_eq!(world.said(), ["Failed(no-publisher)", "lost/no-publisher"]);
+        // The next one's times have another zero, and its first frame is a key frame.
+        assert_eq!(world.video.push(SLICE, false, MS(7_000)), Ok(Pushed::NeedsKeyFrame));
+        world.want(&[]);
+        world.said();
+    }
+}
+
 #[test]
 fn a_source_ends_when_it_says_so_or_when_its_last_feed_is_gone() {
     let world = World::new();
