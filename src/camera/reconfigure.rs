@@ -11,7 +11,7 @@ use crate::net::lock;
 
 impl Camera {
     /// Changes settings while the camera runs, without ending calls. These take effect: `source`, `vp8`, `bitrate`,
-    /// `linger`, `answer`, `max_viewers` (current viewers stay), `snapshot_every`, the `ice_servers` of the own
+    /// `policy`, `linger`, `answer`, `max_viewers` (current viewers stay), `snapshot_every`, the `ice_servers` of the own
     /// server's page, and the token: that of an own server that already has one (connected peers stay), and that for a
     /// server elsewhere at the next connection.
     ///
@@ -20,6 +20,7 @@ impl Camera {
     /// and temperature limits remain those of the first source.
     ///
     /// Errors: a setting that needs a restart, or a source that does not work. In both cases nothing changes.
+    /// [`Config::update`] takes only what may change.
     ///
     /// ```no_run
     /// # fn f(camera: symple::camera::Camera) -> Result<(), symple::camera::CameraError> {
@@ -37,16 +38,12 @@ impl Camera {
         let config = lock(&shared.config).clone();
         let mut new = config.clone();
         change(&mut new);
-        // Presence data that the camera added to the program's.
-        for member in ["controls", "talk"] {
-            if let Some(value) = config.data.get(member) {
-                new.data.entry(member).or_insert_with(|| value.clone());
-            }
-        }
+        keep_own_data(&config, &mut new);
         #[cfg(feature = "talk")]
         super::echo::connect(&mut new, shared.echo.as_ref());
-        if let Some(setting) = fixed(&config, &new) {
-            let words = format!("cannot change {setting} while the camera runs; restart it");
+        let fixed = fixed(&config, &new);
+        if !fixed.is_empty() {
+            let words = format!("cannot change {} while the camera runs; restart it", fixed.join(", "));
             return Err(CameraError::Setting { message: words });
         }
         let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
@@ -87,6 +84,50 @@ impl Camera {
     }
 }
 
+impl Config {
+    /// Takes those settings of another configuration that [`Camera::reconfigure`] can change. Returns the names of the
+    /// others that differ: they need a restart.
+    ///
+    /// ```no_run
+    /// # fn f(camera: symple::Camera, new: symple::camera::Config) -> Result<(), symple::camera::CameraError> {
+    /// let mut later = Vec::new();
+    /// camera.reconfigure(|config| later = config.update(new))?;
+    /// println!("needs a restart: {}", later.join(", "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update(&mut self, mut new: Config) -> Vec<&'static str> {
+        keep_own_data(self, &mut new);
+        let fixed = fixed(self, &new);
+        if !fixed.contains(&"source") {
+            (self.source, self.vp8) = (new.source, new.vp8);
+        }
+        (self.bitrate, self.policy) = (new.bitrate, new.policy);
+        (self.linger, self.answer) = (new.linger, new.answer);
+        (self.max_viewers, self.snapshot_every) = (new.max_viewers, new.snapshot_every);
+        self.ice_servers = new.ice_servers;
+        match (&mut self.signalling, new.signalling) {
+            (Signalling::Serve(old), Signalling::Serve(new))
+                if old.token.is_some() == new.token.is_some() =>
+            {
+                old.token = new.token;
+            }
+            (Signalling::Connect(old), Signalling::Connect(new)) => old.token = new.token,
+            _ => {}
+        }
+        fixed
+    }
+}
+
+/// Keeps the presence data that the camera added to the program's.
+fn keep_own_data(old: &Config, new: &mut Config) {
+    for member in ["controls", "talk"] {
+        if let Some(value) = old.data.get(member) {
+            new.data.entry(member).or_insert_with(|| value.clone());
+        }
+    }
+}
+
 impl Shared {
     /// The old source has closed: switches to its replacement.
     pub(super) fn replace_source(&self) {
@@ -123,8 +164,8 @@ fn is_same(a: &CameraSource, b: &CameraSource) -> bool {
     }
 }
 
-/// A setting that differs but cannot change at runtime.
-fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
+/// Settings that differ but cannot change at runtime.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let rest = |config: &Config| {
         [
             ("user", config.user.clone()),
@@ -144,8 +185,8 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
             ("advertise", format!("{:?}", config.advertise)),
         ]
     };
-    let differs = rest(old).into_iter().zip(rest(new)).find(|(a, b)| a.1 != b.1).map(|(a, _)| a.0);
-    differs.or_else(|| place(&old.signalling, &new.signalling))
+    let differing = rest(old).into_iter().zip(rest(new)).filter(|(a, b)| a.1 != b.1).map(|(a, _)| a.0);
+    differing.chain(place(&old.signalling, &new.signalling)).collect()
 }
 
 /// How callers publish, if they do.
@@ -157,8 +198,11 @@ fn published(config: &Config) -> String {
     }
 }
 
-/// A part of the signalling that differs but cannot change at runtime.
-fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
+/// Parts of the signalling that differ but cannot change at runtime.
+fn place(old: &Signalling, new: &Signalling) -> Vec<&'static str> {
+    let those = |parts: &[(&'static str, bool)]| {
+        parts.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+    };
     match (old, new) {
         (Signalling::Serve(old), Signalling::Serve(new)) => {
             let rules = |serve: &super::Serve| {
@@ -174,22 +218,23 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
             };
             #[cfg(not(feature = "tls"))]
             let tls = true;
-            match () {
-                () if old.listen != new.listen => Some("listen"),
-                () if !asks => Some("whether there is a token"),
-                () if !old.admit.is_same(&new.admit) => Some("admit"),
-                () if !old.routes.is_same(&new.routes) => Some("routes"),
-                () if old.base_path != new.base_path => Some("base_path"),
-                () if !tls => Some("tls"),
-                () if rules(old) != rules(new) => Some("the rules of its server"),
-                () => None,
-            }
+            those(&[
+                ("listen", old.listen != new.listen),
+                ("whether there is a token", !asks),
+                ("admit", !old.admit.is_same(&new.admit)),
+                ("routes", !old.routes.is_same(&new.routes)),
+                ("base_path", old.base_path != new.base_path),
+                ("tls", !tls),
+                ("the rules of its server", rules(old) != rules(new)),
+            ])
         }
-        #[cfg(feature = "tls")]
-        (Signalling::Connect(old), Signalling::Connect(new)) if old.roots != new.roots => Some("roots"),
-        (Signalling::Connect(old), Signalling::Connect(new)) => (old.url != new.url).then_some("connect"),
-        (Signalling::Within(old), Signalling::Within(new)) => (!old.is_same(new)).then_some("the server"),
-        _ => Some("signalling"),
+        (Signalling::Connect(old), Signalling::Connect(new)) => those(&[
+            ("connect", old.url != new.url),
+            #[cfg(feature = "tls")]
+            ("roots", old.roots != new.roots),
+        ]),
+        (Signalling::Within(old), Signalling::Within(new)) => those(&[("the server", !old.is_same(new))]),
+        _ => vec!["signalling"],
     }
 }
 
@@ -204,7 +249,7 @@ mod tests {
     use crate::proto::Token;
 
     /// What is refused of a change.
-    fn refused(signalling: &Signalling, change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+    fn refused(signalling: &Signalling, change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
         let (source, _feed) = Source::push(Codec::H264);
         let old = Config { signalling: signalling.clone(), ..Config::new(source) };
         let mut new = old.clone();
@@ -225,29 +270,29 @@ mod tests {
         let routes = Routes::new().route(Method::Get, "/x", |_| async { Response::text(200, "x") });
         let token = Some(Token::new("s3cret"));
         let own = Signalling::Serve(Serve { admit, routes, token, ..Serve::default() });
-        assert_eq!(refused(&own, |_| {}), None);
-        assert_eq!(refused(&own, |c| serve(c).token = Some(Token::new("other"))), None);
-        assert_eq!(refused(&own, |c| serve(c).admit = Admit::Token), Some("admit"));
-        assert_eq!(refused(&own, |c| serve(c).admit = Admit::application(|_| {})), Some("admit"));
-        assert_eq!(refused(&own, |c| serve(c).routes = Routes::new()), Some("routes"));
-        assert_eq!(refused(&own, |c| serve(c).base_path = "/cam1/".into()), Some("base_path"));
+        assert_eq!(refused(&own, |_| {}), [""; 0]);
+        assert_eq!(refused(&own, |c| serve(c).token = Some(Token::new("other"))), [""; 0]);
+        assert_eq!(refused(&own, |c| serve(c).admit = Admit::Token), ["admit"]);
+        assert_eq!(refused(&own, |c| serve(c).admit = Admit::application(|_| {})), ["admit"]);
+        assert_eq!(refused(&own, |c| serve(c).routes = Routes::new()), ["routes"]);
+        assert_eq!(refused(&own, |c| serve(c).base_path = "/cam1/".into()), ["base_path"]);
         // A camera that asked the program for each newcomer would have been open to everybody.
         let asks = Signalling::Serve(Serve { admit: Admit::application(|_| {}), ..Serve::default() });
-        assert_eq!(refused(&asks, |c| serve(c).admit = Admit::Token), Some("admit"));
+        assert_eq!(refused(&asks, |c| serve(c).admit = Admit::Token), ["admit"]);
         let server = || Server::bind(ServerConfig::listen([])).expect("no port is needed");
         let within = Signalling::Within(server());
-        assert_eq!(refused(&within, |_| {}), None);
+        assert_eq!(refused(&within, |_| {}), [""; 0]);
         let other = refused(&within, |c| c.signalling = Signalling::Within(server()));
-        assert_eq!(other, Some("the server"));
+        assert_eq!(other, ["the server"]);
         let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
         let moved =
             refused(&elsewhere, |c| c.signalling = Signalling::Connect(Connect::new("wss://b.example")));
-        assert_eq!(moved, Some("connect"));
+        assert_eq!(moved, ["connect"]);
         #[cfg(feature = "tls")]
         {
             let mut trusts = Connect::new("wss://a.example");
             trusts.roots = crate::net::Roots::Pem(vec![]);
-            assert_eq!(refused(&elsewhere, |c| c.signalling = Signalling::Connect(trusts)), Some("roots"));
+            assert_eq!(refused(&elsewhere, |c| c.signalling = Signalling::Connect(trusts)), ["roots"]);
         }
     }
 }

@@ -94,22 +94,27 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
 
 /// Takes over the settings as they are now.
 fn reload(camera: &Camera, read: Result<Option<(Config, Option<String>)>, Failure>) {
-    let new = match read {
+    let mut new = match read {
         Ok(Some((new, _))) => new,
         Ok(None) => return,
         Err(e) => return log::error!("the settings stay as they are: {}", e.words),
     };
+    let mut later = vec![];
     let take = |config: &mut Config| {
-        let before = std::mem::replace(config, new);
         // The certificate is read again by itself.
         if let (Signalling::Serve(serve), Signalling::Serve(before)) =
-            (&mut config.signalling, before.signalling)
+            (&mut new.signalling, &config.signalling)
         {
-            serve.tls = before.tls;
+            serve.tls = before.tls.clone();
         }
+        later = config.update(new);
     };
     match camera.reconfigure(take) {
-        Ok(()) => log::info!("the settings were reloaded"),
+        Ok(()) if later.is_empty() => log::info!("the settings were reloaded"),
+        Ok(()) => {
+            let later = later.join(", ").replace("listen", "listen or port");
+            log::warn!("the settings were reloaded; these need a restart: {later}");
+        }
         Err(e) => log::error!("the settings stay as they are: {e}"),
     }
 }
