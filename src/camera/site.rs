@@ -147,6 +147,7 @@ fn site(config: &Config, serve: &Serve, data: &Arc<dyn SiteData>) -> Arc<Site> {
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
+        .open("/api/ready", show(|_| Response::json(r#"{"ready":true}"#.into())))
         .guarded("/api/status", show(|status| Response::json(status.to_json().to_string())))
         .guarded("/metrics", show(|status| status.metrics().into_response()));
     Arc::new(site)
