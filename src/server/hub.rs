@@ -65,9 +65,6 @@ pub struct Hub {
 impl Hub {
     /// An empty hub.
     pub fn new(mut config: Config) -> Hub {
-        if config.authenticate && config.dynamic_rooms {
-            warn!("dynamic rooms are on: any authenticated peer may join any named room");
-        }
         config.rooms.retain(|room| {
             let valid = valid_room(room);
             if !valid {

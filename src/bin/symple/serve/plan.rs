@@ -59,6 +59,11 @@ impl Plan {
                 open_files::connections(open_files)
             );
         }
+        if self.authenticate && settings.dynamic_rooms {
+            log::warn!(
+                "dynamic rooms are on: any authenticated peer may join any named room (--no-dynamic-rooms forbids it)"
+            );
+        }
         Config {
             authenticate: self.authenticate,
             dynamic_rooms: settings.dynamic_rooms,
