@@ -25,7 +25,7 @@ absent = $(strip $(foreach target,test-board size fuzz test-desktop,$(if $(wildc
 
 help:
 	@echo 'make run       start a camera at http://127.0.0.1:$(PORT)/; open it in a browser'
-	@echo '  SOURCE=      test (a moving pattern, the default), /dev/video0, a file, rtsp://…'
+	@echo '  SOURCE=      test (a moving pattern, the default), /dev/video0, csi, a file, rtsp://…'
 	@echo '  PORT=        the port for HTTP and WebSocket, 4500 by default'
 	@echo '  LISTEN=      the address to listen on, or all; loopback by default'
 	@echo '  TOKEN=       the token that viewers need; set one if you set LISTEN='
