@@ -232,6 +232,14 @@ fn a_deep_check_tries_everything_and_reports_failures() {
     assert!(err.contains("these checks failed: port, UDP port, source"), "{err}");
     assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
 
+    for (microphone, code, verdict) in
+        [("audiotestsrc", 0, "ok    "), ("audiotestsrc num-buffers=0", 69, "FAILED")]
+    {
+        let args = ["camera", "--check=deep", "--port", "0", "--size", "320x240", "--microphone", microphone];
+        let (ended, out, err) = run(&args, &[]);
+        assert!(ended == code && out.contains(&format!("  {verdict}  microphone")), "{out}{err}");
+    }
+
     let (code, out, err) = run(&[&deep[..], &["--source", "/nowhere.mp4"]].concat(), &[]);
     assert!(code == 66 && out.contains("  FAILED  source      file /nowhere.mp4 not found"), "{out}{err}");
     assert!(out.contains("  ok      port"), "the rest is tried nevertheless: {out}");

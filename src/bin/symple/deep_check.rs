@@ -35,6 +35,12 @@ impl Trial {
         _ = writeln!(self.rows, "  {verdict:8}{what:12}{words}");
     }
 
+    /// Adds what cannot be tried, and why.
+    #[cfg(feature = "talk")]
+    pub(crate) fn skip(&mut self, what: &'static str, words: &str) {
+        _ = writeln!(self.rows, "  {:8}{what:12}{words}", "skipped");
+    }
+
     /// Prints what would run and the results. The exit code is that of the first failure.
     pub(crate) fn end(self, plan: &str) -> Result<(), Failure> {
         exit::print(&format!("{plan}tried:\n{}", self.rows))?;

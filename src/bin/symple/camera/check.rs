@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use symple::camera::{CameraError, Config, Connect, Controllers, Serve, Signalling};
@@ -11,7 +11,7 @@ use symple::client::{self, Event};
 use symple::media::Codec;
 use symple::media::error::{ErrorKind, MediaError};
 use symple::media::source::gst::{CaptureSettings, Microphone};
-use symple::media::source::{Command, Location, Source, SourceEvent};
+use symple::media::source::{Command, Location, Produce, Source, SourceEvent};
 use symple::net::ServerConfig;
 use symple::net::udp::Udp;
 use symple::{Client, Server};
@@ -24,6 +24,8 @@ use crate::merge::{self, Setting, SettingSources};
 
 /// Longer than a source may take for its first frame: RTSP tries UDP before TCP.
 const FIRST_FRAME: Duration = Duration::from_secs(25);
+/// How long a microphone may take for its first sound.
+const FIRST_SOUND: Duration = Duration::from_secs(5);
 /// How long a remote server may take to admit us.
 const WELCOME: Duration = Duration::from_secs(10);
 
@@ -76,6 +78,10 @@ pub(super) fn run(
         _ => {}
     }
     plan += &try_media(&mut trial, media);
+    #[cfg(feature = "talk")]
+    if checked.config.talk.who != Controllers::Nobody {
+        trial.skip("speaker", "is opened once somebody talks");
+    }
     trial.end(&(plan + &set_by))
 }
 
@@ -124,15 +130,54 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
             }
         }
     };
-    producer.command(Command::Want(Default::default()));
     let encoded = outcome.is_ok();
     trial.add("source", outcome);
+    if encoded && media.audio && media.microphone != Microphone::None {
+        trial.add("microphone", first_sound(producer, &events, &media.microphone));
+    }
+    producer.command(Command::Want(Default::default()));
     let name = producer.encoder().unwrap_or_default();
     trial.add(
         "encoder",
         Ok(format!("{name} {}", if encoded { "encoded it" } else { "encoded a test pattern" })),
     );
     chosen_by(&source)
+}
+
+/// Waits for the first sound of the microphone, beside the video.
+fn first_sound(
+    producer: &dyn Produce,
+    events: &Receiver<SourceEvent>,
+    microphone: &Microphone,
+) -> Result<String, Failure> {
+    let streams = producer.streams();
+    let opus = streams.iter().find(|info| info.codec == Codec::Opus).map(|info| info.id);
+    let began = Instant::now();
+    producer.command(Command::Want(
+        streams
+            .iter()
+            .filter(|info| [Codec::H264, Codec::Opus].contains(&info.codec))
+            .map(|info| info.id)
+            .collect(),
+    ));
+    loop {
+        match events.recv_timeout(FIRST_SOUND.saturating_sub(began.elapsed())) {
+            Ok(SourceEvent::Frame(frame)) if Some(frame.stream) == opus => {
+                break Ok(format!(
+                    "{microphone} delivered sound after {:.1} s",
+                    began.elapsed().as_secs_f64()
+                ));
+            }
+            Ok(SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e)) => {
+                break Err(failure(e));
+            }
+            Ok(_) => {}
+            Err(_) => {
+                let seconds = FIRST_SOUND.as_secs();
+                break Err(unavailable(format!("{microphone} delivered nothing in {seconds} s")));
+            }
+        }
+    }
 }
 
 /// What was chosen for a source, and why.
@@ -149,8 +194,8 @@ fn certificate(certificate: Option<&Certificate>) -> Result<String, Failure> {
 /// Opens the ports for page and signalling and closes them again.
 fn tcp_ports(serve: &Serve) -> Result<String, Failure> {
     let mut config = ServerConfig::listen(serve.listen.iter().copied());
-    // Avoids warnings about a server that never runs.
-    (config.hub.authenticate, config.hub.dynamic_rooms) = (true, false);
+    // Avoids a warning about a server that never runs.
+    config.hub.authenticate = true;
     let server = Server::bind(config).map_err(listen_failure)?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     Ok(format!("{} available", addresses.join(", ")))
