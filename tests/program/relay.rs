@@ -209,6 +209,22 @@ fn who_may_publish_is_decided_before_strangers_can() {
     assert!(code != 0 && words.contains("must be h264 or vp8"), "{words}");
 }
 
+#[test]
+fn a_check_describes_a_relay_and_a_deep_one_tries_its_ports() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let check = |more: &[&str]| crate::world::run(&[&["relay", "--port", &port], more].concat(), &[]);
+    let (code, out, _) = check(&["--check", "--names", "stage", "--names", "porch", "--publish", "alice"]);
+    assert_eq!(code, 0, "a plain check opens nothing: {out}");
+    for part in ["names           stage, porch, in room public", "published       H.264 or VP8, by alice"] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let (code, out, err) = check(&["--check=deep"]);
+    assert!(code == 69 && out.contains("  FAILED  port"), "{out}{err}");
+    let (code, _, err) = check(&["--check", "--listen", "all"]);
+    assert!(code == 78 && err.contains("anybody could publish here"), "{err}");
+}
+
 /// What a program has in memory, in KiB.
 fn resident(program: &Program) -> u64 {
     let status = std::fs::read_to_string(program.proc().join("status")).unwrap_or_default();

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "relay")]
+use symple::camera::CameraSource;
 use symple::camera::{CameraError, Config, Connect, Controllers, Serve, Signalling};
 use symple::client::{self, Event};
 use symple::media::Codec;
@@ -66,23 +68,69 @@ pub(super) fn run(
     if checked.certificate.is_some() {
         trial.add("certificate", shown);
     }
-    match &checked.config.signalling {
-        Signalling::Serve(serve) => {
-            trial.add("port", tcp_ports(serve));
-            trial.add("UDP port", udp_port(udp_number(&checked.config)));
-        }
-        Signalling::Connect(connect) => {
-            trial.add("server", welcome(&checked.config, connect));
-            trial.add("UDP port", udp_port(udp_number(&checked.config)));
-        }
-        _ => {}
-    }
+    try_place(&mut trial, &checked.config);
     plan += &try_media(&mut trial, media);
     #[cfg(feature = "talk")]
     if checked.config.talk.who != Controllers::Nobody {
         trial.skip("speaker", "is opened once somebody talks");
     }
     trial.end(&(plan + &set_by))
+}
+
+/// Tries the ports, or the server elsewhere.
+fn try_place(trial: &mut Trial, config: &Config) {
+    match &config.signalling {
+        Signalling::Serve(serve) => trial.add("port", tcp_ports(serve)),
+        Signalling::Connect(connect) => trial.add("server", welcome(config, connect)),
+        _ => return,
+    }
+    trial.add("UDP port", udp_port(udp_number(config)));
+}
+
+/// The same for a relay of these names.
+#[cfg(feature = "relay")]
+pub(super) fn relay(
+    names: &[String],
+    config: &Config,
+    keys: Option<&Certificate>,
+    depth: Depth,
+    set_by: &str,
+) -> Result<(), Failure> {
+    let shown = certificate(keys);
+    let words = match (&shown, depth) {
+        (Ok(words), _) => words.as_str(),
+        (Err(_), Depth::Deep) => "does not work, see below",
+        (Err(_), Depth::Plain) => return shown.map(drop),
+    };
+    let mut plan = "symple relay would run:\n".to_owned();
+    describe_place(&mut plan, config, words, keys.is_some());
+    _ = writeln!(plan, "  {:16}{}, in room {}", "names", names.join(", "), config.room);
+    let CameraSource::Published(publishing) = &config.source else { return Ok(()) };
+    let codecs: Vec<&str> = publishing.video.iter().map(|codec| codec.name()).collect();
+    let taken = codecs.join(" or ");
+    _ = writeln!(plan, "  {:16}{taken}, {}", "published", by(&publishing.who));
+    plan += set_by;
+    if depth == Depth::Plain {
+        return exit::print(&plan);
+    }
+    let mut trial = Trial::default();
+    if keys.is_some() {
+        trial.add("certificate", shown);
+    }
+    try_place(&mut trial, config);
+    trial.end(&plan)
+}
+
+/// Whom a permission is for.
+#[cfg(any(feature = "talk", feature = "relay"))]
+fn by(who: &Controllers) -> String {
+    match who {
+        Controllers::Nobody => "by nobody".into(),
+        Controllers::Auto => "by those who know the token, or by users of this machine".into(),
+        Controllers::Everybody => "by everybody".into(),
+        Controllers::Users(users) => format!("by {}", users.join(", ")),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Tries the source until its first encoded frame. Returns what is known about board and encoder.
@@ -275,22 +323,21 @@ fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], sources: &SettingS
     merge::set_by(table, &sources)
 }
 
-fn describe(checked: &Checked<'_>, certificate: &str) -> String {
-    let config = &checked.config;
-    let mut out = "symple camera would run:\n".to_owned();
+/// Where viewers find it, and who may come.
+fn describe_place(out: &mut String, config: &Config, certificate: &str, secure: bool) {
     let mut row = |name: &str, words: String| _ = writeln!(out, "  {name:16}{words}");
     let number = |port: u16| if port == 0 { "any free port".to_owned() } else { format!("port {port}") };
     match &config.signalling {
         Signalling::Serve(serve) => {
-            let scheme = if serve.tls.is_some() || checked.certificate.is_some() { "https" } else { "http" };
+            let scheme = if serve.tls.is_some() || secure { "https" } else { "http" };
             let port = serve.listen.first().map_or(0, SocketAddr::port);
             let all = serve.listen.iter().any(|address| address.ip().is_unspecified());
             let ips: Vec<String> = serve.listen.iter().map(|address| address.ip().to_string()).collect();
             let ips = if all { "all addresses".to_owned() } else { ips.join(", ") };
             row("listen", format!("{scheme}, {} of {ips}", number(port)));
             // The library derives this from the certificate, and a check loads none.
-            let secure = |url: &String| url.replacen("http:", &format!("{scheme}:"), 1);
-            let urls: Vec<String> = config.urls().iter().map(secure).collect();
+            let shown = |url: &String| url.replacen("http:", &format!("{scheme}:"), 1);
+            let urls: Vec<String> = config.urls().iter().map(shown).collect();
             if !urls.is_empty() {
                 row("page", format!("open {}", urls.join(" or ")));
             }
@@ -328,6 +375,13 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     let advertised = config.advertise.map(|at| format!(", advertised as {at}")).unwrap_or_default();
     row("UDP", format!("{}{advertised}", number(udp_number(config))));
     row("ICE servers", config.ice_servers.len().to_string());
+}
+
+fn describe(checked: &Checked<'_>, certificate: &str) -> String {
+    let config = &checked.config;
+    let mut out = "symple camera would run:\n".to_owned();
+    describe_place(&mut out, config, certificate, checked.certificate.is_some());
+    let mut row = |name: &str, words: String| _ = writeln!(out, "  {name:16}{words}");
     let name = config.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     row("user", format!("{}{name}, in room {}", config.user, config.room));
     if let Some(user) = checked.ring {
@@ -375,13 +429,10 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
 fn talk(config: &Config) -> String {
     use symple::media::playback::Audio;
     let talk = &config.talk;
-    let who = match &talk.who {
-        Controllers::Nobody => return "by nobody".into(),
-        Controllers::Auto => "by those who know the token, or by users of this machine".into(),
-        Controllers::Everybody => "by everybody".into(),
-        Controllers::Users(users) => format!("by {}", users.join(", ")),
-        other => format!("{other:?}"),
-    };
+    let who = by(&talk.who);
+    if talk.who == Controllers::Nobody {
+        return who;
+    }
     let output = match &talk.output {
         Audio::Default => "the default output",
         Audio::Device { name } => name,

@@ -10,10 +10,10 @@ use symple::proto::valid_user;
 
 use super::messages::words_of;
 use super::settings::{GROUPS, Settings, controllers, library_config};
-use super::{certificate, driver, qr_code, unusable};
+use super::{certificate, check, driver, qr_code, unusable};
 use crate::args::Takes;
 use crate::exit::{self, Failure, FailureKind};
-use crate::merge::Setting;
+use crate::merge::{self, Setting};
 use crate::signals::{self, SignalRequest};
 use crate::value::{list, set, text};
 use crate::{certificate as certificates, files, help, logger, open_files};
@@ -33,6 +33,8 @@ max_viewers = 8 in the file and SYMPLE_MAX_VIEWERS=8 in the environment. Flags o
 environment, which overrides the file.
 
   --config FILE               Read this TOML file [also SYMPLE_CONFIG]
+  --check                     Check all settings, print what would run, and exit; opens no port
+  --check=deep                Also try the ports, or the server, and print the results
 ";
 
 /// What `symple camera` has no settings for.
@@ -144,7 +146,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     groups.extend(kept.iter().map(|(title, settings)| (*title, settings.as_slice())));
     let table: Vec<Setting<Settings>> =
         groups.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
-    let takes = Takes { config: true, check: false, words: 0 };
+    let takes = Takes { config: true, check: true, words: 0 };
     let Some(loaded) = files::load("relay", &table, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, &groups, ""));
     };
@@ -155,10 +157,14 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let mut settings = loaded.settings;
     let relay = std::mem::take(&mut settings.relay);
     let (certificate, threads) = (certificate(&settings)?, settings.threads);
-    let (mut config, _) = library_config(settings, None)?;
+    let (mut config, _) = library_config(settings, loaded.line.check)?;
     let mut publishing = relay.publishing;
     publishing.who = publishers(publishing.who, &config.signalling)?;
     config.source = CameraSource::Published(publishing);
+    if let Some(depth) = loaded.line.check {
+        let set_by = merge::set_by(&table, &loaded.sources);
+        return check::relay(&relay.names, &config, certificate.as_ref(), depth, &set_by);
+    }
     if let Signalling::Serve(serve) = &mut config.signalling {
         serve.reserved.clone_from(&relay.names);
         serve.tls = certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
