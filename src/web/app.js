@@ -21,6 +21,7 @@ const video = $('video');
 
 let config = { iceServers: [], room: 'public', auth: false };
 let sound = false; // a person asked for it; browsers play silence before that
+let silenced = false; // a person muted it, which only a person undoes
 let tuning = false; // the camera's controls are shown
 let choosing = false; // the list of our own devices is shown
 let denied = null; // why the server wants a token: its words
@@ -99,8 +100,8 @@ talk.on('stats', measured);
 talk.on('stage', () => {
   watcher.happens({ type: 'pause' });
   minute.clear();
-  sound = !talk.publishing;
-  video.muted = talk.publishing; // nobody wants to hear oneself
+  sound = !talk.publishing && !silenced; // nobody wants to hear oneself
+  video.muted = !sound;
 });
 talk.on('over', ({ call, peer, player, staged }) => {
   if (call.reason === 'glare') return;
@@ -184,7 +185,7 @@ $('token-form').addEventListener('submit', async () => {
 // ── What a person does ──
 
 function choose(peer) {
-  sound = true;
+  sound = !silenced;
   if (peer.peerType === 'camera') {
     watcher.happens({ type: 'choose', peer });
     talk.stop();
@@ -193,12 +194,13 @@ function choose(peer) {
 
 function setSound(on) {
   sound = on;
+  silenced = !on;
   const player = talk.player ?? watcher.current?.player;
   if (player) player.muted = !on;
   if (on) video.play().catch(() => {});
 }
 
-let offered = true; // the big button for sound, until the small one was used
+let offered = true; // the big button for sound, until the small one was used; calls with people always offer it
 $('mute').addEventListener('click', () => {
   offered = false;
   setSound(video.muted);
@@ -341,7 +343,7 @@ function over() {
 }
 
 function again() {
-  sound = true;
+  sound = !silenced;
   watcher.again();
 }
 
@@ -367,7 +369,7 @@ function paint() {
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
   sayShare(playing && !talk.staged ? share : null, watcher.little);
-  $('unmute').hidden = !((phase === 'playing' || now.kind === 'voice') && muted && audible && offered);
+  $('unmute').hidden = !((phase === 'playing' || now.kind === 'voice') && muted && audible && (offered || talk.staged));
   $('mute').disabled = !(playing && audible);
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Unmute';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { forward, scenario, spread, until } from './harness.mjs';
-import { CAMERA, HANGUP, inOrder, online, playing, viewers, watch, words } from './page.mjs';
+import { CAMERA, HANGUP, RETRY, inOrder, online, playing, viewers, watch, words } from './page.mjs';
 
 scenario('a viewer sees the camera move and hears it', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
@@ -64,6 +64,32 @@ scenario('a viewer hangs up', { needs: ['chromium'] }, async (s) => {
   await until('the pipeline rests', async () => (await camera.status()).pipelines === 0, { within: 20_000 });
   await page.click(CAMERA);
   s.note(`first picture ${await page.firstPicture()} ms after the click, from a pipeline at rest`);
+});
+
+scenario('a viewer who muted hears nothing until unmuting', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  const muted = () => page.evaluate("document.getElementById('video').muted");
+  const says = (label) => until(`the button says ${label}`, async () => (await page.text('#mute')) === label);
+  await says('Unmute');
+  for (const label of ['Mute', 'Unmute']) {
+    await page.click('#mute');
+    await says(label);
+  }
+  for (const again of [RETRY, CAMERA]) {
+    await page.click(HANGUP);
+    await viewers(camera, 0);
+    await page.click(again);
+    await page.firstPicture();
+    await playing(page);
+    assert.equal(await muted(), true, `after ${again}`);
+  }
+  await page.click('#mute');
+  await page.click(HANGUP);
+  await viewers(camera, 0);
+  await page.click(RETRY);
+  await page.firstPicture();
+  assert.equal(await muted(), false, 'unmuted, it sounds again');
 });
 
 scenario('a viewer that vanishes is gone within 10 s', { needs: ['chromium'] }, async (s) => {
