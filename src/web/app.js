@@ -122,10 +122,10 @@ hold($('talk'), talkback);
 
 client.on('state', (state, { reason = '', opened = true }) => {
   if (state === 'online') answers = false;
+  denied = null;
+  if (state === 'denied') return deny(client.token ? reason : '');
   line(state, reason, answers);
   if (state === 'waiting' && !opened) lookWhy(reason);
-  denied = state === 'denied' ? (client.token ? reason : '') : null;
-  if (state === 'denied') askToken(denied);
   show();
 });
 client.on('welcome', () => loadConfig());
@@ -165,6 +165,14 @@ function takeToken() {
     keep(sessionStorage, 'symple.token', given);
   }
   return given ?? remember(sessionStorage, 'symple.token', () => '');
+}
+
+/** The server wants a token; `reason` is why it did not accept ours. */
+function deny(reason) {
+  denied = reason;
+  line('denied', reason);
+  askToken(reason);
+  show();
 }
 
 function askToken(reason) {
@@ -426,7 +434,7 @@ function showPeers() {
   $('filter').hidden = everybody.length < MANY;
   const part = $('filter').hidden ? '' : $('filter').value.trim().toLowerCase();
   const found = ({ name, user: of }) => !part || `${name ?? ''} ${of}`.toLowerCase().includes(part);
-  const unknown = 'Waiting for the server.';
+  const unknown = denied === null ? 'Waiting for the server.' : 'Enter the token to see who is online.';
   list($('cameras'), roster.cameras().filter(found), 'camera', client.online ? 'None online. They appear here when they come online.' : unknown, (peer) => {
     const here = !talk.staged && watcher.state.peer?.address === peer.address;
     return { here, what: !here ? 'Watch' : watcher.state.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
@@ -446,8 +454,5 @@ await loadConfig();
 // A camera's own server has put us there; another lets us join.
 if (config.room) client.rooms.add(config.room);
 show();
-if (config.auth && !client.token) {
-  denied = '';
-  askToken('');
-  show();
-} else client.connect();
+if (config.auth && !client.token) deny('');
+else client.connect();

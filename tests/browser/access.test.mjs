@@ -5,13 +5,22 @@ import WebSocket from 'ws';
 import { freePort, scenario, until } from './harness.mjs';
 import { viewers, watch } from './page.mjs';
 
+/** Waits until the whole page, also behind the dialog, says that a token is needed. */
+const needsToken = (page) => until('the page says that it needs a token', async () => {
+  const said = await Promise.all(['#connection', '#state', '#no-cameras', '#no-people'].map((part) => page.text(part)));
+  return said.every((text) => /token/.test(text)) || Promise.reject(new Error(said.join('; ')));
+}, { within: 5000 });
+
 scenario('a token is required, and a wrong one is reported', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera({ TOKEN: 'open sesame' });
   const page = await (await s.chromium()).page(camera.url);
-  await until('the page asks', () => page.visible('#token'));
+  const asks = () => page.visible('#token');
+  await until('the page asks', asks);
+  await needsToken(page);
   await page.fill('#token', 'open barley');
   await page.click('#token-form button');
-  await until('the page reports it', async () => /not accepted/i.test(await page.text('#token-words')) && page.visible('#token'));
+  await until('the page reports it', async () => /not accepted/i.test(await page.text('#token-words')) && asks());
+  await needsToken(page);
   await page.fill('#token', 'open sesame');
   await page.click('#token-form button');
   await page.firstPicture();
