@@ -29,7 +29,7 @@ const title = (text, more = '') => ({ name, remote }) => [text(name, remote), ty
  * @type {Record<string, [When, (who: Who) => Words]>}
  */
 const TABLE = {
-  ended: [AGAIN.never, title((name, remote) => (remote ? `${name} ended the call` : 'Stopped'), 'Choose from the list.')],
+  ended: [AGAIN.never, title((name, remote) => (remote ? `${name} ended the call` : 'Stopped'))],
   declined: [AGAIN.never, title((name) => `${name} declined`)],
   'not-allowed': [AGAIN.never, title((name) => `${name} does not allow you to watch`, 'Ask its owner.')],
   'no-codec': [AGAIN.never, title(() => 'No common video format', (name) => `${name} sends no format that this browser can play. It needs H.264 or VP8: try Chrome, Edge or Safari, or enable VP8 on the camera.`)],

@@ -473,6 +473,16 @@ test('each code has a text for people, with the camera\'s name and without the c
   }
 });
 
+test('beside a button to play again, no words demand anything else', () => {
+  for (const code of CODES.filter((code) => again(code) === AGAIN.never)) {
+    for (const remote of [true, false]) {
+      const { more, retry } = notice({ ...STATES.over, end: { code, message: '', remote, peer: door } });
+      assert.equal(retry, 'Play again', code);
+      assert.ok(!/list|choose/i.test(more ?? ''), `${code}: ${more}`);
+    }
+  }
+});
+
 // ── From any state, once everything works, the picture is back within 5 s ──
 
 /** The same numbers for a seed. */
