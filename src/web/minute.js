@@ -2,7 +2,7 @@
 // network path, encoder and delays.
 
 import { words as wayOf } from './route.js';
-import { $, ms, put } from './view.js';
+import { $, bits, frames, ms, percent, put } from './view.js';
 
 /** Seconds per chart. */
 export const SPAN = 60;
@@ -23,13 +23,13 @@ const SERIES = {
   'minute-dropped': (now, before) => dropped(now.camera, before?.camera),
 };
 
-/** @type {Record<string, (value: number) => string>} */
-const UNITS = {
-  'minute-bitrate': (bps) => `${Math.round(bps / 1000)} kbit/s`,
-  'minute-fps': (fps) => `${Math.round(fps)} fps`,
-  'minute-delay': (ms) => `${Math.round(ms)} ms`,
-  'minute-loss': (loss) => `${(loss * 100).toFixed(1)} %`,
-  'minute-dropped': (frames) => `${frames} fps`,
+/** As in the statistics above the charts. @type {Record<string, (value: number) => string>} */
+export const UNITS = {
+  'minute-bitrate': bits,
+  'minute-fps': frames,
+  'minute-delay': ms,
+  'minute-loss': percent,
+  'minute-dropped': frames,
 };
 
 /**
@@ -87,7 +87,9 @@ export function path(values) {
 /** Describes a chart as text. @param {readonly (number | null | undefined)[]} values @param {(value: number) => string} unit */
 export function words(values, unit) {
   const known = values.filter((value) => value !== null && value !== undefined);
-  return known.length ? `${unit(Math.min(...known))} to ${unit(Math.max(...known))}` : 'nothing measured';
+  if (!known.length) return 'nothing measured';
+  const [least, most] = [Math.min(...known), Math.max(...known)].map(unit);
+  return least === most ? least : `${least} to ${most}`;
 }
 
 export class Minute {

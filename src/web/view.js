@@ -70,15 +70,18 @@ export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Formats milliseconds; null stays null. */
+// Formats of what is measured; null stays null.
 export const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+export const frames = (fps) => (fps == null ? null : `${Math.round(fps)} fps`);
+export const bits = (bps) => (bps == null ? null : bps >= 995000 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`);
+export const percent = (share) => (share == null ? null : `${share < 0.0995 && share > 0 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`);
 
 export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays, viewers, codec } = {}) {
   const put = (id, value) => { $(id).textContent = value ?? '–'; };
   put('stat-size', width ? `${width}×${height}` : null);
-  put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
-  put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
-  put('stat-loss', loss == null ? null : `${loss < 0.0995 && loss > 0 ? (loss * 100).toFixed(1) : Math.round(loss * 100)} %`);
+  put('stat-fps', frames(fps));
+  put('stat-bitrate', bits(bitrate));
+  put('stat-loss', percent(loss));
   put('stat-rtt', ms(rtt));
   put('stat-total', ms(delays?.total));
   $('stat-whole').title = delays

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Delays, askCaptureTime, capturedAt } from '../../src/web/delays.js';
 import { Figures } from '../../src/web/figures.js';
-import { SPAN, dropped, facts, path, words } from '../../src/web/minute.js';
+import { SPAN, UNITS, dropped, facts, path, words } from '../../src/web/minute.js';
 import { routeOf, words as wayOf } from '../../src/web/route.js';
 import { scenario, until } from './harness.mjs';
 import { judge } from './axe.mjs';
@@ -70,6 +70,10 @@ test('a chart ends with the newest value, and has gaps', () => {
   const whole = path(Array.from({ length: SPAN }, () => 1));
   assert.ok(whole.startsWith('M1,0L2,0') && whole.endsWith('L60,0'));
   assert.equal(words([null, 2, 7], (value) => `${value} s`), '2 s to 7 s');
+  assert.equal(words([29.8, 30.2], (fps) => `${Math.round(fps)} fps`), '30 fps', 'ends that read the same are one');
+  assert.equal(words([940_000, 4_068_000, 4_156_000], UNITS['minute-bitrate']), '940 kbit/s to 4.2 Mbit/s');
+  assert.equal(words([4_120_000, 4_130_000], UNITS['minute-bitrate']), '4.1 Mbit/s');
+  assert.equal(words([0, 0], UNITS['minute-loss']), '0 %');
   assert.equal(words([null], String), 'nothing measured');
 });
 
@@ -149,7 +153,7 @@ scenario('the page shows the delay from capture to screen, as the clock in the p
     const all = await page.evaluate(`[...document.querySelectorAll('#minute svg')].map((it) => [it.id, it.getAttribute('aria-label'), it.firstChild.getAttribute('d')])`);
     return all.every(([, , d]) => d) && all;
   });
-  for (const [id, label] of charts) assert.match(label, /^\d.* to \d.* (kbit\/s|fps|ms|%)$/, id);
+  for (const [id, label] of charts) assert.match(label, /^\d\S* (.* to \d.* )?([kM]bit\/s|fps|ms|%)$/, id);
   const told = await until('what the camera knows', async () => {
     const all = await page.evaluate(`Object.fromEntries(['path', 'encoder', 'dropped', 'delay'].map((it) => [it, document.querySelector('#now-' + it).textContent]))`);
     return /encoding/.test(all.delay) && all;
