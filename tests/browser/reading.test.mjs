@@ -98,6 +98,27 @@ scenario('keys do what buttons do, in full screen too, and letters where somethi
   assert.deepEqual([await muted(), await page.evaluate('Boolean(document.fullscreenElement)')], [true, false]);
 });
 
+scenario('rings around what has the focus are not cut off', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  for (const [width, height] of [[1280, 900], [390, 844]]) {
+    await page.inner.setViewportSize({ width, height });
+    const cut = await page.evaluate(`[...document.querySelectorAll('button, input, summary')].filter((one) => one.checkVisibility() && !one.disabled).flatMap((one) => {
+      one.focus({ focusVisible: true });
+      const { outlineWidth, outlineOffset } = getComputedStyle(one);
+      const ring = parseFloat(outlineWidth) + parseFloat(outlineOffset) - 0.5; // clientWidth is rounded
+      const { left, right } = one.getBoundingClientRect();
+      for (let around = one.parentElement; around; around = around.parentElement) {
+        if (getComputedStyle(around).overflowX === 'visible') continue;
+        const from = around.getBoundingClientRect().left + around.clientLeft;
+        if (left - ring < from || right + ring > from + around.clientWidth) return [one.id || one.textContent];
+      }
+      return [];
+    })`);
+    assert.deepEqual(cut, [], `${width} px wide`);
+  }
+});
+
 scenario('nothing covers words, and words and edges stand out from what is behind them', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
