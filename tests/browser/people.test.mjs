@@ -220,6 +220,26 @@ scenario('a call to a person keeps the video until it is answered, and gives it 
   await viewers(camera, 2);
 });
 
+scenario('a viewer who muted a camera is offered the sound of a call', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const open = async (name) => watch(await s.chromium({ devices: true }), camera.url, { before: as(name) });
+  const [a, b] = [await open('ann'), await open('bob')];
+  const muted = () => a.evaluate("document.getElementById('video').muted");
+  for (const label of [/Mute/, /Unmute/]) {
+    await a.click('#mute');
+    await says(a, '#mute', label);
+  }
+  await a.click(PERSON);
+  await b.click('#accept');
+  await sees(a);
+  assert.equal(await muted(), true);
+  assert.ok(await a.visible('#unmute'));
+  await a.click(HANGUP);
+  await a.moves('#video', 10);
+  assert.equal(await muted(), true, 'back at the camera');
+  assert.ok(!await a.visible('#unmute'));
+});
+
 scenario('a call is declined, given up, and answered without a camera', { needs: ['chromium'] }, async (s) => {
   const { a, b } = await two(s, { bob: { devices: false } });
   await a.click(PERSON);
