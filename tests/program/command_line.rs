@@ -16,7 +16,10 @@ fn the_variables_of_the_node_server_are_honoured() {
         (&[("SYMPLE_SESSION_TTL", "30")][..], "extended to 1800 s by activity"),
         (&[("SYMPLE_SESSION_TTL", "-1")][..], "not extended"),
         (&[("SYMPLE_SSL_ENABLED", "1"), ("HOME", "/home/me")][..], "wss, port 4500"),
-        (&[("SYMPLE_SSL_KEY", "k"), ("SYMPLE_SSL_CERT", "c")][..], "given, but not used: ssl_enabled is off"),
+        (
+            &[("SYMPLE_SSL_KEY", "k"), ("SYMPLE_SSL_CERT", "c"), ("SYMPLE_SSL_ENABLED", "false")][..],
+            "given, but not used: ssl_enabled is off",
+        ),
     ] {
         let (code, out, err) = run(&["serve", "--check"], variables);
         assert_eq!(code, 0, "{variables:?}: {err}");
@@ -123,6 +126,48 @@ fn errors_have_an_exit_code_and_a_suggestion() {
     // nevertheless.
     let (code, _, err) = run(&["serve", "--check"], &[("SYMPLE_AUTHENTICATON", "true")]);
     assert!(code == 0 && err.contains("did you mean SYMPLE_AUTHENTICATION?"), "{err}");
+}
+
+#[test]
+fn a_certificate_without_tls_is_an_error_unless_tls_is_off() {
+    let folder = Folder::new();
+    let file = folder.write("symple.toml", "ssl_key = 'k'\n");
+    let off = folder.write("off.toml", "ssl_key = 'k'\nssl_enabled = false\n");
+    let cert = &["--ssl-cert", "c"][..];
+    for (command, check) in [
+        (&["serve", "--check"][..], true),
+        #[cfg(feature = "camera-gst")]
+        (&["camera", "--check", "--size", "320x240"], true),
+        #[cfg(all(feature = "camera-gst", feature = "relay"))]
+        (&["relay"], false),
+    ] {
+        let fails = |args: &[&str], variables, code, place: &str| {
+            let (found, out, err) = run(&[command, args].concat(), variables);
+            assert!(found == code && err.contains(place), "{command:?} {args:?}: {found} {out}{err}");
+        };
+        fails(cert, &[], 64, "--ssl-cert is not used without TLS; add --ssl-enabled, or --no-ssl-enabled");
+        fails(
+            &[],
+            &[("SYMPLE_SSL_CERT", "c")],
+            78,
+            "SYMPLE_SSL_CERT is not used without TLS; add SYMPLE_SSL_ENABLED=true",
+        );
+        fails(
+            &["--config", &file],
+            &[],
+            78,
+            "symple.toml: \"ssl_key\" is not used without TLS; add ssl_enabled = true",
+        );
+        if check {
+            let works = |args: &[&str], variables| {
+                let (code, _, err) = run(&[command, args].concat(), variables);
+                assert_eq!(code, 0, "{command:?} {args:?}: {err}");
+            };
+            works(&["--ssl-cert", "c", "--no-ssl-enabled"], &[]);
+            works(&[], &[("SYMPLE_SSL_CERT", "c"), ("SYMPLE_SSL_ENABLED", "0")]);
+            works(&["--config", &off], &[]);
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use settings::{GROUPS, Settings, library_config};
 use crate::args::Takes;
 use crate::certificate::Certificate;
 use crate::exit::{self, Failure, FailureKind};
-use crate::merge::Setting;
+use crate::merge::{Setting, SettingSources};
 use crate::signals::{self, SignalRequest};
 use crate::{certificate, files, help, logger, open_files};
 
@@ -63,7 +63,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     // Before the server reads the limit.
     open_files::raise();
     let settings = loaded.settings;
-    let certificate = certificate(&settings)?;
+    let certificate = certificate(&settings, &loaded.sources)?;
     let (controls, media, threads) = (settings.set.clone(), settings.media.clone(), settings.threads);
     let (mut config, ring) = library_config(settings, loaded.line.check)?;
     if let Some(depth) = loaded.line.check {
@@ -140,7 +140,10 @@ fn chosen(board: &BoardInfo, encoder: &EncoderInfo, all: bool) -> String {
     lines.join("\n") + "\n"
 }
 
-fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
+fn certificate(s: &Settings, sources: &SettingSources) -> Result<Option<Certificate>, Failure> {
+    if s.connect.is_none() {
+        certificate::refuse_unused(sources)?;
+    }
     let listen = s.listen.as_deref().unwrap_or_default();
     let choose =
         || Certificate::choose(s.ssl_cert.as_deref(), s.ssl_key.as_deref(), s.state_dir.as_deref(), listen);

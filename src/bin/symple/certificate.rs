@@ -22,6 +22,7 @@ use symple::Server;
 use symple::net::ServerTls;
 
 use super::exit::{Failure, FailureKind};
+use super::merge::{SettingSource, SettingSources};
 use super::secrets;
 use dates::{earliest, judge};
 
@@ -162,6 +163,24 @@ pub(crate) async fn tend(certificate: Option<&Certificate>, server: Option<&Serv
     if let (Some(certificate), Some(server)) = (certificate, server) {
         certificate.tend_each(DAILY, server).await;
     }
+}
+
+/// Fails if a certificate is set that would not be used, unless a setting turns TLS off.
+pub(crate) fn refuse_unused(sources: &SettingSources) -> Result<(), Failure> {
+    let set = ["ssl_cert", "ssl_key"].iter().find_map(|key| Some((key, &sources.get(key)?.0)));
+    let Some((key, source)) = set.filter(|_| !sources.contains_key("ssl_enabled")) else { return Ok(()) };
+    let (kind, what, on, off) = match source {
+        SettingSource::Flag(flag) => (FailureKind::Usage, flag.clone(), "--ssl-enabled", "--no-ssl-enabled"),
+        SettingSource::Environment(name) => {
+            (FailureKind::Config, name.clone(), "SYMPLE_SSL_ENABLED=true", "SYMPLE_SSL_ENABLED=false")
+        }
+        SettingSource::File(name) => {
+            let what = format!("{name}: \"{key}\"");
+            (FailureKind::Config, what, "ssl_enabled = true", "ssl_enabled = false")
+        }
+    };
+    let words = format!("{what} is not used without TLS; add {on}, or {off} to serve without it");
+    Err(Failure::new(kind, words))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -156,7 +156,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     open_files::raise();
     let mut settings = loaded.settings;
     let relay = std::mem::take(&mut settings.relay);
-    let (certificate, threads) = (certificate(&settings)?, settings.threads);
+    let (certificate, threads) = (certificate(&settings, &loaded.sources)?, settings.threads);
     let (mut config, _) = library_config(settings, loaded.line.check)?;
     let mut publishing = relay.publishing;
     publishing.who = publishers(publishing.who, &config.signalling)?;

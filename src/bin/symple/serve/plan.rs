@@ -7,7 +7,7 @@ use symple::proto::Token;
 use symple::server::Config;
 
 use super::settings::Settings;
-use crate::certificate::Certificate;
+use crate::certificate::{self, Certificate};
 use crate::exit::{Failure, FailureKind};
 use crate::merge::{self, Setting, SettingSources};
 use crate::open_files;
@@ -34,6 +34,7 @@ impl Plan {
         }
         #[cfg(feature = "redis")]
         redis.as_ref().map(redis::parse).transpose()?;
+        certificate::refuse_unused(&sources)?;
         let (cert, key) = (settings.ssl_cert.as_deref(), settings.ssl_key.as_deref());
         let certificate = settings
             .ssl_enabled
