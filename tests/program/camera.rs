@@ -120,6 +120,8 @@ fn wrong_settings_are_reported_before_it_starts() {
         (&["--origins", "viewer.example"][..], 64, "is not an origin, such as https://chat.example"),
         (&["--size", "63x63"][..], 78, "64x64 and 7680x4320, not 63x63"),
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
+        (&["--talk", "--check"][..], 64, "--talk: missing value"),
+        (&["--listen", "--port", "4725"][..], 64, "--listen: missing value"),
     ] {
         let (found, out, err) = run(&[&["camera", "--check"], args].concat(), &[]);
         assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");

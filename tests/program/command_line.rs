@@ -98,7 +98,7 @@ fn errors_have_an_exit_code_and_a_suggestion() {
         (&["sevre"][..], 64, "did you mean \"serve\"?"),
         (&["serve", "--prot", "1"][..], 64, "did you mean \"--port\"?"),
         (&["serve", "--port", "x"][..], 64, "--port: must be a port"),
-        (&["serve", "--port"][..], 64, "--port"),
+        (&["serve", "--port"][..], 64, "--port: missing value"),
         (&["serve", "here"][..], 64, "unexpected argument \"here\""),
         (&["serve", "--config", &key][..], 78, "did you mean \"max_connections\"?"),
         (&["serve", "--config", &broken][..], 78, "broken.toml is not valid TOML"),

@@ -79,7 +79,7 @@ pub(crate) fn read<T>(
                 });
             }
             "config" if takes.config => {
-                line.config = Some(parser.value().map_err(|e| usage(e.to_string()))?.into());
+                line.config = Some(value(&mut parser, "--config").map_err(usage)?.into());
             }
             name => {
                 let (key, on) = name.strip_prefix("no-").map_or((name, true), |key| (key, false));
@@ -99,13 +99,28 @@ pub(crate) fn read<T>(
                         None => Value::Bool(true),
                     },
                     _ => {
-                        let value = parser.value().and_then(ValueExt::string);
-                        Value::String(value.map_err(|e| usage(e.to_string()))?)
+                        let value = value(&mut parser, &setting.flag()).map_err(usage)?;
+                        Value::String(value.string().map_err(|e| usage(e.to_string()))?)
                     }
                 };
                 line.flags.push((setting.key, value));
             }
         }
+    }
+}
+
+/// The value of a flag: what follows its `=`, or the next argument, unless that is a flag itself.
+fn value(parser: &mut Parser, flag: &str) -> Result<OsString, String> {
+    if let Some(value) = parser.optional_value() {
+        return Ok(value);
+    }
+    let next = parser.try_raw_args().and_then(|mut rest| rest.next());
+    match next {
+        None => Err(format!("{flag}: missing value")),
+        Some(next) if next == "-h" || next.as_encoded_bytes().starts_with(b"--") => {
+            Err(format!("{flag}: missing value; one that begins with -- is written {flag}=VALUE"))
+        }
+        Some(value) => Ok(value),
     }
 }
 
@@ -136,6 +151,9 @@ mod tests {
             (&["--dynamic-rooms"][..], vec![("dynamic_rooms", json!(true))]),
             (&["--no-dynamic-rooms"][..], vec![("dynamic_rooms", json!(false))]),
             (&["--dynamic-rooms=off"][..], vec![("dynamic_rooms", json!("off"))]),
+            (&["--max-connections", "-1"][..], vec![("max_connections", json!("-1"))]),
+            (&["--max-connections", "-"][..], vec![("max_connections", json!("-"))]),
+            (&["--max-connections=--check"][..], vec![("max_connections", json!("--check"))]),
         ] {
             assert_eq!(line(args).expect("right").flags, flags, "{args:?}");
         }
@@ -151,7 +169,10 @@ mod tests {
             (&["--max-conections", "5"][..], "did you mean \"--max-connections\"?"),
             (&["--no-max-connections"][..], "unknown flag --no-max-connections"),
             (&["--chekc"][..], "did you mean \"--check\"?"),
-            (&["--max-connections"][..], "missing argument"),
+            (&["--max-connections"][..], "--max-connections: missing value"),
+            (&["--max-connections", "--check"][..], "is written --max-connections=VALUE"),
+            (&["--max-connections", "-h"][..], "--max-connections: missing value"),
+            (&["--config", "--check"][..], "--config: missing value"),
             (&["-x"][..], "unknown flag -x"),
             (&["a", "b"][..], "unexpected argument \"b\""),
             (&["--check=shallow"][..], "--check=deep"),
