@@ -14,6 +14,7 @@ use futures_lite::future::{block_on, or, zip};
 use serde_json::{Value, json};
 use symple::camera::{Camera, Config, Event, FrameEvent, Serve, Signalling, SnapshotError};
 use symple::client;
+use symple::media::adapt::rate::BitrateLimits;
 use symple::media::source::{Command, Listener, Produce, Source, SourceEvent};
 use symple::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
 use symple::net::{ClientEvent, ServerConfig};
@@ -390,6 +391,19 @@ fn clients_that_may_watch_get_a_snapshot_by_http() {
             assert!(head.starts_with(expected), "{head}");
         });
     }
+}
+
+#[test]
+fn bitrates_that_contradict_each_other_are_refused() {
+    let small = fake(160);
+    let refused = |bitrate| Camera::new(Config { bitrate, ..config(&small) }).err().map(|e| e.code());
+    let limits = config(&small).bitrate;
+    assert_eq!(refused(BitrateLimits { min: limits.max + 1, ..limits.clone() }), Some("bad-settings"));
+    assert_eq!(refused(BitrateLimits { start: limits.max + 1, ..limits }), Some("bad-settings"));
+    let camera = Camera::new(config(&small)).expect("it starts");
+    let limited = |min, max| camera.reconfigure(|c| (c.bitrate.min, c.bitrate.max) = (min, max));
+    assert_eq!(limited(3_000_000, 1_000_000).map_err(|e| e.code()), Err("bad-settings"));
+    limited(100_000, 500_000).expect("where it started no longer matters");
 }
 
 #[test]

@@ -75,7 +75,8 @@ pub struct Config {
     /// Viewers who talk: who may, and where it is played. Default: nobody.
     #[cfg(feature = "talk")]
     pub talk: super::Talk,
-    /// The range in which the encoder's bitrate follows the viewers' networks.
+    /// The range in which the encoder's bitrate follows the viewers' networks. [`Camera::new`](super::Camera::new)
+    /// [checks](BitrateLimits::check) it.
     pub bitrate: BitrateLimits,
     /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
     /// [`ladder`](crate::media::adapt::ladder) and [`temperature`](crate::media::adapt::temperature). Default: yes.

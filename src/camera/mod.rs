@@ -127,6 +127,7 @@ impl Camera {
     ///
     /// Errors: a setting, port, source or encoder that does not work, with cause and cure.
     pub fn new(mut config: Config) -> Result<Camera, CameraError> {
+        config.bitrate.check()?;
         let inbox = Arc::new(Inbox {
             frames: FrameQueue::new(QUEUE),
             events: Mutex::default(),

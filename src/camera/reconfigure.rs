@@ -46,6 +46,7 @@ impl Camera {
             let words = format!("cannot change {} while the camera runs; restart it", fixed.join(", "));
             return Err(CameraError::Setting { message: words });
         }
+        new.bitrate.check_range()?;
         let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
             true => None,
             false => Some(open_in_place_of(&config.source, &new.source)?),

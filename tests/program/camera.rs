@@ -122,12 +122,35 @@ fn wrong_settings_are_reported_before_it_starts() {
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
         (&["--talk", "--check"][..], 64, "--talk: missing value"),
         (&["--listen", "--port", "4725"][..], 64, "--listen: missing value"),
+        (
+            &["--min-bitrate", "9000"][..],
+            78,
+            "minimum bitrate (9000 kbit/s) must not exceed the maximum (4000 kbit/s)",
+        ),
+        (
+            &["--min-bitrate", "3000", "--max-bitrate", "1000"][..],
+            78,
+            "minimum bitrate (3000 kbit/s) must not exceed the maximum (1000 kbit/s)",
+        ),
+        (
+            &["--bitrate", "99999"][..],
+            78,
+            "initial bitrate (99999 kbit/s) must be between the minimum (150 kbit/s) and the maximum (4000 kbit/s)",
+        ),
     ] {
         let (found, out, err) = run(&[&["camera", "--check"], args].concat(), &[]);
         assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");
     }
     let (code, out, err) = run(&[&SMALL[..], &["--check"]].concat(), &[]);
     assert!(code == 0 && out.contains("encoder: "), "{out}{err}");
+    // The default start follows the limits that were set.
+    for (args, bitrate) in [
+        (["--min-bitrate", "2000"], "2000 kbit/s, from 2000 to 4000"),
+        (["--max-bitrate", "500"], "500 kbit/s, from 150 to 500"),
+    ] {
+        let (code, out, err) = run(&[&SMALL[..], &args, &["--check"]].concat(), &[]);
+        assert!(code == 0 && out.contains(bitrate), "{out}{err}");
+    }
     let board = ["--board", "raspberry-pi-5", "--encoders", "mpph264enc,x264enc"];
     let (code, out, err) = run(&[&SMALL[..], &board, &["--check"]].concat(), &[]);
     assert_eq!(code, 0, "{err}");

@@ -15,6 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::backoff::Patience;
+use crate::media::error::{ErrorKind, MediaError};
 
 /// The limits and times of the policy.
 #[derive(Clone, Debug)]
@@ -47,6 +48,31 @@ impl Default for BitrateLimits {
 }
 
 impl BitrateLimits {
+    /// Checks that `min` is at most `max`, and that `start` is between them.
+    ///
+    /// Errors: the two or three that contradict each other.
+    pub fn check(&self) -> Result<(), MediaError> {
+        self.check_range()?;
+        if (self.min..=self.max).contains(&self.start) {
+            return Ok(());
+        }
+        let [start, min, max] = [self.start, self.min, self.max].map(kbit);
+        let words = format!(
+            "the initial bitrate ({start}) must be between the minimum ({min}) and the maximum ({max})"
+        );
+        Err(MediaError::new(ErrorKind::BadSettings, words))
+    }
+
+    /// The same without `start`, for a camera that has started.
+    pub(crate) fn check_range(&self) -> Result<(), MediaError> {
+        if self.min <= self.max {
+            return Ok(());
+        }
+        let [min, max] = [self.min, self.max].map(kbit);
+        let words = format!("the minimum bitrate ({min}) must not exceed the maximum ({max})");
+        Err(MediaError::new(ErrorKind::BadSettings, words))
+    }
+
     /// The part of an estimate that an encoder may use, in bit/s: at most `max`.
     pub fn usable(&self, estimate: u32) -> u32 {
         let usable = u64::from(estimate) * u64::from(self.headroom) / 100;
@@ -58,6 +84,10 @@ impl BitrateLimits {
         let enough = u64::from(self.max) * 100 / u64::from(self.headroom.max(1));
         u32::try_from(enough + 1).unwrap_or(u32::MAX)
     }
+}
+
+fn kbit(bps: u32) -> String {
+    format!("{} kbit/s", f64::from(bps) / 1000.0)
 }
 
 /// The controller. Feed it the target, then call [`poll`](Self::poll).
@@ -289,6 +319,29 @@ mod tests {
         assert_eq!((limits.usable(1_000_000), limits.usable(u32::MAX)), (850_000, 4_000_000));
         assert_eq!(limits.usable(limits.enough()), limits.max);
         assert!(limits.usable(limits.enough() - 2) < limits.max);
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_named() {
+        assert_eq!(BitrateLimits::default().check(), Ok(()));
+        let (min, max) = (100_000, 4_000_000);
+        for (limits, words) in [
+            (
+                BitrateLimits { min: 4_000_001, ..limits() },
+                "the minimum bitrate (4000.001 kbit/s) must not exceed the maximum (4000 kbit/s)",
+            ),
+            (
+                BitrateLimits { start: max + 1000, ..limits() },
+                "the initial bitrate (4001 kbit/s) must be between the minimum (100 kbit/s) and the maximum (4000 kbit/s)",
+            ),
+            (BitrateLimits { start: min - 1, ..limits() }, "the initial bitrate (99.999 kbit/s) must be"),
+        ] {
+            let error = limits.check().expect_err(words);
+            assert!(error.code() == "bad-settings" && error.to_string().starts_with(words), "{error}");
+        }
+        for start in [min, max] {
+            assert_eq!(BitrateLimits { start, ..limits() }.check(), Ok(()));
+        }
     }
 
     #[test]

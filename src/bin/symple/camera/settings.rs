@@ -23,6 +23,8 @@ use crate::value::{count, list, object, objects, origins, parsed, parsed_list, s
 pub(super) struct Settings {
     pub camera: Config,
     pub media: CaptureSettings,
+    /// The initial bitrate in bit/s. `None`: the default, within the limits.
+    pub bitrate: Option<u32>,
     pub port: u16,
     /// `None`: every address of this machine.
     pub listen: Option<Vec<IpAddr>>,
@@ -50,6 +52,7 @@ impl Default for Settings {
         Settings {
             camera: Config::default(),
             media: CaptureSettings::default(),
+            bitrate: None,
             port: DEFAULT_PORT,
             listen: Some(vec![Ipv4Addr::LOCALHOST.into()]),
             token: None,
@@ -116,7 +119,7 @@ const PICTURES: &[Setting<Settings>] = &[
     }),
     Setting::new("bitrate", "KBIT", "The initial bitrate in kbit/s. Default: 1000", |s: &mut S, v| {
         let bps = kilobits(v)?;
-        (s.media.bitrate, s.camera.bitrate.start) = (bps, bps);
+        (s.media.bitrate, s.bitrate) = (bps, Some(bps));
         Ok(())
     }),
     Setting::new("min_bitrate", "KBIT", "The minimum bitrate, for bad networks", |s: &mut S, v| {
@@ -423,6 +426,9 @@ pub(super) fn library_config(
 ) -> Result<(Config, Option<String>), Failure> {
     let mut camera = settings.camera;
     camera.source = settings.media.into();
+    let limits = &mut camera.bitrate;
+    limits.start = settings.bitrate.unwrap_or(limits.start.max(limits.min).min(limits.max));
+    limits.check().map_err(|e| Failure::new(FailureKind::Config, e.to_string()))?;
     camera.signalling = if let Some(url) = settings.connect {
         let roots = match &settings.roots {
             Some(file) => {
