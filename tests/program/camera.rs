@@ -122,6 +122,7 @@ fn wrong_settings_are_reported_before_it_starts() {
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
         (&["--talk", "--check"][..], 64, "--talk: missing value"),
         (&["--listen", "--port", "4725"][..], 64, "--listen: missing value"),
+        (&["--listen", "xyz"][..], 64, "xyz is not an IP address; use one of this machine, or `all`"),
         (
             &["--min-bitrate", "9000"][..],
             78,

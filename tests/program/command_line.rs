@@ -99,6 +99,11 @@ fn errors_have_an_exit_code_and_a_suggestion() {
         (&["serve", "--prot", "1"][..], 64, "did you mean \"--port\"?"),
         (&["serve", "--port", "x"][..], 64, "--port: must be a port"),
         (&["serve", "--port"][..], 64, "--port: missing value"),
+        (
+            &["serve", "--listen", "xyz"][..],
+            64,
+            "--listen: xyz is not an IP address; use one of this machine, or `all`",
+        ),
         (&["serve", "here"][..], 64, "unexpected argument \"here\""),
         (&["serve", "--config", &key][..], 78, "did you mean \"max_connections\"?"),
         (&["serve", "--config", &broken][..], 78, "broken.toml is not valid TOML"),

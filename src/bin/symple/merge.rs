@@ -154,6 +154,7 @@ pub(crate) fn merge<T>(
     for setting in table {
         let Some((source, value)) = strongest(setting, written) else { continue };
         if let Err(why) = (setting.take)(target, &value) {
+            let why = repeating(why, setting.kind, &value);
             let what = match &source {
                 SettingSource::File(_) => format!("\"{}\" {why}", setting.key),
                 _ => why,
@@ -164,6 +165,18 @@ pub(crate) fn merge<T>(
         sources.insert(setting.key, (source, value));
     }
     if wrong.is_empty() { Ok(sources) } else { Err(wrong) }
+}
+
+/// Adds the value to what it must be, unless it is named already, secret, or too long for a line.
+fn repeating(why: String, kind: SettingKind, value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let one = value.as_array().filter(|list| list.len() == 1).map_or(value, |list| &list[0]);
+    let shown = one.as_str().map_or_else(|| one.to_string(), |text| format!("{text:?}"));
+    let is_named = !why.starts_with("must ") || why.contains(", not ") || why.contains(": ");
+    if is_named || secrets::is_secret(kind, value) || shown.len() > LONGEST {
+        return why;
+    }
+    format!("{why}, not {shown}")
 }
 
 fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(SettingSource, Value)> {
@@ -303,9 +316,33 @@ mod tests {
             said,
             [
                 "a.toml: unknown setting \"prot\"; did you mean \"port\"?",
-                "PORT: must be a whole number, at least 0",
-                "a.toml: \"rooms\" must be a list of strings",
+                "PORT: must be a whole number, at least 0, not \"x\"",
+                "a.toml: \"rooms\" must be a list of strings, not 7",
             ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_repeated_once_and_never_a_secret() {
+        const REFUSE: fn(&mut (), &Value) -> Result<(), String> = |_, _| Err("must be less".into());
+        let table = [
+            Setting::new("n", "N", "", |_: &mut (), _| Err("must be 1 to 2, not 3".into())),
+            Setting::new("size", "N", "", REFUSE),
+            Setting::new("token", "SECRET", "", REFUSE).secret(),
+            Setting::new("connect", "URL", "", REFUSE),
+        ];
+        let flags = [
+            ("n", json!("3")),
+            ("size", json!("a\nb")),
+            ("token", json!("hunter2")),
+            ("connect", json!("wss://me:hunter2@chat.example")),
+        ];
+        let written = Written { file: None, environment: &|_| None, flags: &flags };
+        let wrong = merge(&table, &written, &mut ()).expect_err("all are wrong");
+        let said: Vec<String> = wrong.into_iter().map(|(_, words)| words).collect();
+        assert_eq!(
+            said,
+            ["must be 1 to 2, not 3", "must be less, not \"a\\nb\"", "must be less", "must be less"]
         );
     }
 

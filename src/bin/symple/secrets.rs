@@ -46,7 +46,7 @@ pub(crate) fn warn_of_arguments<T>(
 }
 
 /// A URL is only secret if it contains a credential.
-fn is_secret(kind: SettingKind, value: &Value) -> bool {
+pub(crate) fn is_secret(kind: SettingKind, value: &Value) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.contains("://") {
         has_login(&text)

@@ -1,6 +1,7 @@
 //! Parses the value of a setting as written in a file, in the environment or as a flag.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -116,6 +117,19 @@ pub(crate) fn list(value: &Value) -> Result<Vec<String>, String> {
 pub(crate) fn parsed_list<T: FromStr<Err: Display>>(value: &Value) -> Result<Vec<T>, String> {
     let read = |entry: String| entry.parse().map_err(|e| format!("{entry}: {e}"));
     list(value)?.into_iter().map(read).collect()
+}
+
+/// The addresses to listen on; `None` for `all`.
+pub(crate) fn addresses(value: &Value) -> Result<Option<Vec<IpAddr>>, String> {
+    let entries = list(value)?;
+    if entries == ["all"] {
+        return Ok(None);
+    }
+    let read = |entry: String| {
+        let wrong = |_| format!("{entry} is not an IP address; use one of this machine, or `all`");
+        entry.parse().map_err(wrong)
+    };
+    entries.into_iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 /// A JSON object, or the text of one.

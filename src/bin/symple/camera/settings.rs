@@ -17,7 +17,7 @@ use crate::deep_check::Depth;
 use crate::exit::{Failure, FailureKind};
 use crate::limits::{self, HasLimits, Limits};
 use crate::merge::Setting;
-use crate::value::{count, list, object, objects, origins, parsed, parsed_list, secret, set, switch, text};
+use crate::value::{addresses, count, list, object, objects, origins, parsed, secret, set, switch, text};
 
 /// The settings: those of the library, and those that are converted to them.
 pub(super) struct Settings {
@@ -314,10 +314,7 @@ const SERVE: &[Setting<Settings>] = &[
         "listen",
         "IP",
         "Address to listen on, or `all`. Default: only this machine",
-        |s: &mut S, v| {
-            s.listen = if list(v)? == ["all"] { None } else { Some(parsed_list(v)?) };
-            Ok(())
-        },
+        |s: &mut S, v| set(&mut s.listen, addresses(v)),
     )
     .list(),
     Setting::new(

@@ -13,7 +13,7 @@ use crate::limits::{self, HasLimits, Limits};
 use crate::merge::{Setting, SettingSources};
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{
-    bytes, count, limit, list, minutes, objects, origins, parsed, parsed_list, seconds, secret, set, switch,
+    addresses, bytes, count, limit, list, minutes, objects, origins, parsed, seconds, secret, set, switch,
     text,
 };
 
@@ -133,8 +133,7 @@ const NETWORK: &[Setting<Settings>] = &[
         "IP",
         "Address to listen on, or `all`, the default; repeat the flag or separate addresses with commas",
         |s: &mut S, v| {
-            let words = list(v)?;
-            s.listen = if words == ["all"] { Vec::new() } else { parsed_list(v)? };
+            s.listen = addresses(v)?.unwrap_or_default();
             Ok(())
         },
     )

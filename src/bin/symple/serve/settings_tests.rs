@@ -94,7 +94,7 @@ fn every_limit_can_be_set() {
 #[test]
 fn what_is_wrong_is_said_with_what_would_be_right() {
     for (environment, file, words) in [
-        (&[("PORT", "x")][..], json!({}), "PORT: must be a port, 0 to 65535"),
+        (&[("PORT", "x")][..], json!({}), "PORT: must be a port, 0 to 65535, not \"x\""),
         (&[("SYMPLE_PORT", "65536")], json!({}), "SYMPLE_PORT: must be a port"),
         (&[("SYMPLE_AUTHENTICATION", "maybe")], json!({}), "SYMPLE_AUTHENTICATION: must be true or false"),
         (&[("SYMPLE_SESSION_TTL", "soon")], json!({}), "SYMPLE_SESSION_TTL: must be a number of minutes"),
@@ -103,7 +103,12 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (&[], json!({"max_conections": 5}), "did you mean \"max_connections\"?"),
         (&[], json!({"sslcert": "a"}), "did you mean \"ssl_cert\"?"),
         (&[], json!({"queue": "lots"}), "symple.toml: \"queue\" must be a number of bytes"),
-        (&[], json!({"listen": "here"}), "symple.toml: \"listen\" here: invalid IP address"),
+        (
+            &[],
+            json!({"listen": "here"}),
+            "symple.toml: \"listen\" here is not an IP address; use one of this machine, or `all`",
+        ),
+        (&[], json!({"max_connections": "many"}), "must be a whole number, at least 1, not \"many\""),
         (&[], json!({"trusted_proxies": "10.0.0.0/33"}), "after 10.0.0.0/ it must be 0 to 32"),
         (&[], json!({"trusted_proxies": "proxy.lan"}), "\"proxy.lan\" is not an IP address"),
         (&[], json!({"base_path": "/cam 1/"}), "must be a plain path"),
