@@ -161,9 +161,21 @@ fn others() -> String {
     }
 }
 
+/// What a single word without an extension may have been meant to be.
+fn other_sources(path: &Path) -> &'static str {
+    if path.extension().is_none() && path.components().count() == 1 {
+        "; a source may also be `test`, a device such as /dev/video0, `csi` or rtsp://…"
+    } else {
+        ""
+    }
+}
+
 fn file(path: &Path, source: &Location) -> Result<Has, MediaError> {
     let kind = fs::File::open(path).and_then(|file| file.metadata()).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => MediaError::new(ErrorKind::NoFile, format!("file {source} not found")),
+        io::ErrorKind::NotFound => {
+            let others = other_sources(path);
+            MediaError::new(ErrorKind::NoFile, format!("file {source} not found{others}"))
+        }
         io::ErrorKind::PermissionDenied => {
             MediaError::new(ErrorKind::NotAllowed, format!("permission denied: {source}"))
         }
