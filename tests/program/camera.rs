@@ -139,6 +139,7 @@ fn wrong_settings_are_reported_before_it_starts() {
             "initial bitrate (99999 kbit/s) must be between the minimum (150 kbit/s) and the maximum (4000 kbit/s)",
         ),
         (&["--source", "nonsense"][..], 66, "file nonsense not found; a source may also be `test`"),
+        (&["--microphone", "nosuch"][..], 78, "(`symple devices` lists the microphones)"),
     ] {
         let (found, out, err) = run(&[&["camera", "--check"], args].concat(), &[]);
         assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");

@@ -93,7 +93,10 @@ impl Microphone {
             Microphone::Element { launch } => {
                 let built = gst::parse::bin_from_description(launch, true);
                 return built.map(drop).map_err(|error| {
-                    let words = format!("the microphone \"{launch}\" cannot be built: {}", error.message());
+                    let words = format!(
+                        "the microphone \"{launch}\" cannot be built: {} (`symple devices` lists the microphones)",
+                        error.message()
+                    );
                     MediaError::new(ErrorKind::BadSettings, words)
                 });
             }
