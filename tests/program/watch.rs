@@ -53,6 +53,8 @@ fn refusals_and_failures_have_exit_codes() {
     drop(server);
     let (code, _, err) = run(&["watch", &url, "--attempts", "1", "--count", "1"], &[]);
     assert!(code == 69 && err.contains("gave up"), "{code} {err}");
+    let watch = Program::start(&["watch", &url], &[]);
+    assert!(watch.says("offline: ").starts_with("offline: cannot connect: connection refused;"));
     let (code, _, err) = run(&["watch", "tcp://here"], &[]);
     assert!(code == 64 && err.contains("Only ws:// and wss:// are supported"), "{code} {err}");
 }

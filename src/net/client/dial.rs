@@ -97,7 +97,8 @@ impl Dialer {
         for address in look_up(&self.url.host, self.url.port).await? {
             match Async::<TcpStream>::connect(address).await.and_then(Socket::adopt) {
                 Ok(tcp) => return Ok(tcp),
-                Err(e) => last = format!("Cannot connect to the server: {}", e.kind()),
+                // Whoever reports it says that it is about connecting.
+                Err(e) => last = e.kind().to_string(),
             }
         }
         Err(last)
