@@ -2,7 +2,7 @@
 //!
 //! Settings come from the environment: SOURCE (test, /dev/video0, a file, rtsp://…), PORT, LISTEN (an
 //! address, or `all`), TOKEN, ORIGINS (comma-separated), SIZE (1280x720), FPS, BITRATE (kbit/s), NAME,
-//! ADVERTISE (the address of a port forward, ip:port), UDP_PORT, VP8 (off), ICE (a JSON array of
+//! ADVERTISE (the address of a port forward, ip:port), UDP_PORT, VP8 (on or off), ICE (a JSON array of
 //! RTCIceServer), CONNECT (a server elsewhere, wss://…), ROOTS (a PEM file for it), RING (a user to call
 //! when they come online, like a doorbell).
 
@@ -18,7 +18,7 @@ use symple::proto::{DEFAULT_PORT, Token};
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let camera = match config().and_then(|config| Camera::new(config).map_err(|e| e.to_string())) {
+    let camera = match config(&var).and_then(|config| Camera::new(config).map_err(|e| e.to_string())) {
         Ok(camera) => camera,
         Err(words) => {
             eprintln!("cannot start the camera: {words}");
@@ -79,22 +79,37 @@ fn introduce(camera: &Camera) {
     }
 }
 
-fn config() -> Result<Config, String> {
+/// An environment variable; an empty one counts as unset.
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The configuration in these variables. The error names the variable, its value, and what it must be.
+pub(crate) fn config(var: &dyn Fn(&str) -> Option<String>) -> Result<Config, String> {
     let mut capture = CaptureSettings::default();
     if let Some(source) = var("SOURCE") {
         capture.source = source.parse().map_err(|e| format!("SOURCE: {e}"))?;
     }
-    if let Some(size) = var("SIZE") {
-        let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-        (capture.width, capture.height) = sides.ok_or("SIZE must look like 1280x720")?;
+    let sides = |size: &str| {
+        let (width, height) = size.split_once('x')?;
+        Some((width.parse().ok()?, height.parse().ok()?))
+    };
+    if let Some(size) = read(var, "SIZE", "width and height, such as 1280x720", sides)? {
+        (capture.width, capture.height) = size;
     }
-    capture.fps = parsed("FPS")?.unwrap_or(capture.fps);
-    if let Some(kbps) = parsed::<u32>("BITRATE")? {
+    capture.fps = parsed(var, "FPS", "a whole number of frames per second")?.unwrap_or(capture.fps);
+    if let Some(kbps) = parsed::<u32>(var, "BITRATE", "a whole number of kbit/s, such as 2000")? {
         capture.bitrate = kbps.saturating_mul(1000);
     }
-    let mut config = Config { name: var("NAME"), udp_port: parsed("UDP_PORT")?, ..Config::new(capture) };
-    config.advertise = parsed("ADVERTISE")?;
-    config.vp8 = var("VP8").is_none_or(|on| on != "off");
+    let mut config = Config { name: var("NAME"), ..Config::new(capture) };
+    config.udp_port = parsed(var, "UDP_PORT", PORT)?;
+    config.advertise = parsed(var, "ADVERTISE", "an address and a port, such as 203.0.113.5:4500")?;
+    let switch = |text: &str| match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    };
+    config.vp8 = read(var, "VP8", "on or off", switch)?.unwrap_or(config.vp8);
     if let Some(ice) = var("ICE") {
         config.ice_servers =
             serde_json::from_str(&ice).map_err(|e| format!("ICE must be a JSON array: {e}"))?;
@@ -109,33 +124,42 @@ fn config() -> Result<Config, String> {
             Signalling::Connect(Connect { token, roots, ..Connect::new(url) })
         }
         None => {
-            let port = parsed("PORT")?.unwrap_or(DEFAULT_PORT);
-            let ip = match var("LISTEN").as_deref() {
-                None => Ipv4Addr::LOCALHOST.into(),
-                Some("all") => Ipv4Addr::UNSPECIFIED.into(),
-                Some(ip) => {
-                    IpAddr::from_str(ip).map_err(|_| "LISTEN must be an address of this machine, or all")?
-                }
+            let port = parsed(var, "PORT", PORT)?.unwrap_or(DEFAULT_PORT);
+            let address = |text: &str| match text {
+                "all" => Some(Ipv4Addr::UNSPECIFIED.into()),
+                ip => ip.parse::<IpAddr>().ok(),
             };
-            let origins = var("ORIGINS").unwrap_or_default();
-            let origins =
-                origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(String::from).collect();
-            Signalling::Serve(Serve {
-                listen: vec![SocketAddr::new(ip, port)],
-                token,
-                origins,
-                ..Serve::default()
-            })
+            let ip = read(var, "LISTEN", "an address of this machine, or all", address)?;
+            let listen = vec![SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), port)];
+            let origins = read(var, "ORIGINS", "web origins, such as https://viewer.example, or *", origins)?;
+            let origins = origins.unwrap_or_default();
+            Signalling::Serve(Serve { listen, token, origins, ..Serve::default() })
         }
     };
     Ok(config)
 }
 
-/// A setting; an empty one counts as unset.
-fn var(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+const PORT: &str = "a port, 0 to 65535";
+
+fn origins(list: &str) -> Option<Vec<String>> {
+    let origins = list.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    origins.map(|origin| (origin == "*" || origin.contains("://")).then(|| origin.into())).collect()
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(name: &str) -> Result<Option<T>, String> {
-    var(name).map(|value| value.parse().map_err(|e| format!("{name}={value}: {e}"))).transpose()
+fn parsed<T: FromStr>(
+    var: &dyn Fn(&str) -> Option<String>,
+    name: &str,
+    must_be: &str,
+) -> Result<Option<T>, String> {
+    read(var, name, must_be, |text| text.parse().ok())
+}
+
+fn read<T>(
+    var: &dyn Fn(&str) -> Option<String>,
+    name: &str,
+    must_be: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, String> {
+    let wrong = |value: &str| format!("{name} must be {must_be}, not {value:?}");
+    var(name).map(|value| parse(value.trim()).ok_or_else(|| wrong(&value))).transpose()
 }

@@ -1,6 +1,10 @@
 //! The examples of cameras, watched over real sockets.
 #![cfg(feature = "camera")]
 
+#[cfg(all(feature = "camera-gst", feature = "tls", feature = "web"))]
+#[allow(dead_code, reason = "its main is not called here")]
+#[path = "../examples/camera.rs"]
+mod camera;
 #[cfg(feature = "gst")]
 #[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/firmware.rs"]
@@ -158,4 +162,34 @@ fn the_firmware_shows_both_cameras_and_executes_commands() {
     let all = zip(zip(views, firmware.run()), zip(stranger.run(), strangers));
     let began = smol::block_on(async { all.await.0.0 }.or(late));
     assert!(began.elapsed() < Duration::from_secs(1), "it ended after {:?}", began.elapsed());
+}
+
+#[cfg(all(feature = "camera-gst", feature = "tls", feature = "web"))]
+#[test]
+fn wrong_variables_of_the_camera_are_repeated_with_what_they_must_be() {
+    let with = |name: &'static str, value: &'static str| {
+        camera::config(&move |asked| (asked == name).then(|| value.to_owned()))
+    };
+    for (name, value, must_be) in [
+        ("PORT", "abc", "a port, 0 to 65535"),
+        ("PORT", "99999", "a port, 0 to 65535"),
+        ("UDP_PORT", "-1", "a port, 0 to 65535"),
+        ("FPS", "x", "a whole number of frames per second"),
+        ("BITRATE", "5M", "a whole number of kbit/s, such as 2000"),
+        ("SIZE", "big", "width and height, such as 1280x720"),
+        ("ADVERTISE", "x", "an address and a port, such as 203.0.113.5:4500"),
+        ("VP8", "maybe", "on or off"),
+        ("LISTEN", "xyz", "an address of this machine, or all"),
+        ("ORIGINS", "foo", "web origins, such as https://viewer.example, or *"),
+        ("ORIGINS", "https://a.example,foo", "web origins, such as https://viewer.example, or *"),
+    ] {
+        let words = with(name, value).map(drop).expect_err(value);
+        assert_eq!(words, format!("{name} must be {must_be}, not \"{value}\""));
+    }
+    assert!(!with("VP8", "off").expect("right").vp8 && with("VP8", "on").expect("right").vp8);
+    for (name, value) in
+        [("LISTEN", "all"), ("LISTEN", "::1"), ("ORIGINS", "*"), ("ORIGINS", "https://a.example,")]
+    {
+        assert!(with(name, value).is_ok(), "{name}={value}");
+    }
 }
