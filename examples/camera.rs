@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         }
         Event::ViewerLeft { viewer, end: reason } => println!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => println!("call {id}: failed ({reason})"),
+        Event::Streaming { streams } if streams.is_empty() => println!("streams: none"),
         Event::Streaming { streams } => {
             let codecs: Vec<&str> = streams.iter().map(|stream| stream.codec.name()).collect();
             println!("streams: {}", codecs.join(", "));
@@ -102,6 +103,9 @@ pub(crate) fn config(var: &dyn Fn(&str) -> Option<String>) -> Result<Config, Str
         capture.bitrate = kbps.saturating_mul(1000);
     }
     let mut config = Config { name: var("NAME"), ..Config::new(capture) };
+    // Whoever sets it wants it, whatever the limits are.
+    let limits = &mut config.bitrate;
+    (limits.min, limits.max) = (limits.min.min(limits.start), limits.max.max(limits.start));
     config.udp_port = parsed(var, "UDP_PORT", PORT)?;
     config.advertise = parsed(var, "ADVERTISE", "an address and a port, such as 203.0.113.5:4500")?;
     let switch = |text: &str| match text {

@@ -186,6 +186,9 @@ fn wrong_variables_of_the_camera_are_repeated_with_what_they_must_be() {
         let words = with(name, value).map(drop).expect_err(value);
         assert_eq!(words, format!("{name} must be {must_be}, not \"{value}\""));
     }
+    for bitrate in ["100", "9000"] {
+        assert_eq!(with("BITRATE", bitrate).expect("right").bitrate.check(), Ok(()), "{bitrate} kbit/s");
+    }
     assert!(!with("VP8", "off").expect("right").vp8 && with("VP8", "on").expect("right").vp8);
     for (name, value) in
         [("LISTEN", "all"), ("LISTEN", "::1"), ("ORIGINS", "*"), ("ORIGINS", "https://a.example,")]
