@@ -87,7 +87,7 @@ fn try_place(trial: &mut Trial, config: &Config) {
     trial.add("UDP port", udp_port(udp_number(config)));
 }
 
-/// The same for a relay of these names.
+/// Prints what a relay of these names would run, and fails if it would fail to start.
 #[cfg(feature = "relay")]
 pub(super) fn relay(
     names: &[String],
