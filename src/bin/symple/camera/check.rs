@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "relay")]
-use symple::camera::CameraSource;
+use symple::camera::Publishing;
 use symple::camera::{CameraError, Config, Connect, Controllers, Serve, Signalling};
 use symple::client::{self, Event};
 use symple::media::Codec;
@@ -28,6 +28,8 @@ use crate::merge::{self, Setting, SettingSources};
 const FIRST_FRAME: Duration = Duration::from_secs(25);
 /// How long a microphone may take for its first sound.
 const FIRST_SOUND: Duration = Duration::from_secs(5);
+/// What stands in place of a certificate of which the trial shows what is wrong.
+const BROKEN: &str = "does not work, see below";
 /// How long a remote server may take to admit us.
 const WELCOME: Duration = Duration::from_secs(10);
 
@@ -63,12 +65,9 @@ pub(super) fn run(
     }
     let mut trial = Trial::default();
     let shown = certificate(checked.certificate);
-    let mut plan = describe(checked, shown.as_deref().unwrap_or("does not work, see below"));
+    let mut plan = describe(checked, shown.as_deref().unwrap_or(BROKEN));
     _ = writeln!(plan, "  {:16}{}", "source", media.source);
-    if checked.certificate.is_some() {
-        trial.add("certificate", shown);
-    }
-    try_place(&mut trial, &checked.config);
+    try_place(&mut trial, &checked.config, checked.certificate.map(|_| shown));
     plan += &try_media(&mut trial, media);
     #[cfg(feature = "talk")]
     if checked.config.talk.who != Controllers::Nobody {
@@ -77,8 +76,11 @@ pub(super) fn run(
     trial.end(&(plan + &set_by))
 }
 
-/// Tries the ports, or the server elsewhere.
-fn try_place(trial: &mut Trial, config: &Config) {
+/// Tries the ports, or the server elsewhere. `certificate` is what was found of one.
+fn try_place(trial: &mut Trial, config: &Config, certificate: Option<Result<String, Failure>>) {
+    if let Some(found) = certificate {
+        trial.add("certificate", found);
+    }
     match &config.signalling {
         Signalling::Serve(serve) => trial.add("port", tcp_ports(serve)),
         Signalling::Connect(connect) => trial.add("server", welcome(config, connect)),
@@ -91,38 +93,32 @@ fn try_place(trial: &mut Trial, config: &Config) {
 #[cfg(feature = "relay")]
 pub(super) fn relay(
     names: &[String],
+    publishing: &Publishing,
     config: &Config,
     keys: Option<&Certificate>,
     depth: Depth,
     set_by: &str,
 ) -> Result<(), Failure> {
-    let shown = certificate(keys);
-    let words = match (&shown, depth) {
-        (Ok(words), _) => words.as_str(),
-        (Err(_), Depth::Deep) => "does not work, see below",
-        (Err(_), Depth::Plain) => return shown.map(drop),
+    let describe = |certificate: &str| {
+        let mut plan = "symple relay would run:\n".to_owned();
+        describe_place(&mut plan, config, certificate, keys.is_some());
+        let mut row = |name: &str, words: String| _ = writeln!(plan, "  {name:16}{words}");
+        row("names", format!("{}, in room {}", names.join(", "), config.room));
+        let codecs: Vec<&str> = publishing.video.iter().map(|codec| codec.name()).collect();
+        row("published", format!("{}, {}", codecs.join(" or "), by(&publishing.who)));
+        plan + set_by
     };
-    let mut plan = "symple relay would run:\n".to_owned();
-    describe_place(&mut plan, config, words, keys.is_some());
-    _ = writeln!(plan, "  {:16}{}, in room {}", "names", names.join(", "), config.room);
-    let CameraSource::Published(publishing) = &config.source else { return Ok(()) };
-    let codecs: Vec<&str> = publishing.video.iter().map(|codec| codec.name()).collect();
-    let taken = codecs.join(" or ");
-    _ = writeln!(plan, "  {:16}{taken}, {}", "published", by(&publishing.who));
-    plan += set_by;
+    let shown = certificate(keys);
     if depth == Depth::Plain {
-        return exit::print(&plan);
+        return exit::print(&describe(&shown?));
     }
+    let plan = describe(shown.as_deref().unwrap_or(BROKEN));
     let mut trial = Trial::default();
-    if keys.is_some() {
-        trial.add("certificate", shown);
-    }
-    try_place(&mut trial, config);
+    try_place(&mut trial, config, keys.map(|_| shown));
     trial.end(&plan)
 }
 
 /// Whom a permission is for.
-#[cfg(any(feature = "talk", feature = "relay"))]
 fn by(who: &Controllers) -> String {
     match who {
         Controllers::Nobody => "by nobody".into(),
@@ -154,30 +150,28 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     let began = Instant::now();
     producer.command(Command::Want(h264.into_iter().collect()));
     let mut picture = String::new();
-    let outcome = loop {
-        let left = FIRST_FRAME.saturating_sub(began.elapsed());
-        match events.recv_timeout(left) {
-            Ok(SourceEvent::Streams(streams)) => {
-                let video = streams.iter().find(|info| Some(info.id) == h264).and_then(|info| info.video());
-                if let Some(format) = video {
-                    picture = format!(" of {}x{}", format.width, format.height);
-                }
+    let outcome = decide(&events, FIRST_FRAME, |event| match event {
+        SourceEvent::Streams(streams) => {
+            let video = streams.iter().find(|info| Some(info.id) == h264).and_then(|info| info.video());
+            if let Some(format) = video {
+                picture = format!(" of {}x{}", format.width, format.height);
             }
-            Ok(SourceEvent::Frame(frame)) if Some(frame.stream) == h264 => {
-                let took = began.elapsed().as_secs_f64();
-                break Ok(format!("{} delivered a frame{picture} after {took:.1} s", media.source));
-            }
-            Ok(SourceEvent::Failed(e) | SourceEvent::Stalled(e)) => break Err(failure(e)),
-            Ok(SourceEvent::Ended | SourceEvent::GaveUp | SourceEvent::Stopped) => {
-                break Err(unavailable(format!("{} ended before its first frame", media.source)));
-            }
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                let seconds = FIRST_FRAME.as_secs();
-                break Err(unavailable(format!("{} delivered no frame in {seconds} s", media.source)));
-            }
+            None
         }
-    };
+        SourceEvent::Frame(frame) if Some(frame.stream) == h264 => {
+            let took = began.elapsed().as_secs_f64();
+            Some(Ok(format!("{} delivered a frame{picture} after {took:.1} s", media.source)))
+        }
+        SourceEvent::Failed(e) | SourceEvent::Stalled(e) => Some(Err(failure(e))),
+        SourceEvent::Ended | SourceEvent::GaveUp | SourceEvent::Stopped => {
+            Some(Err(unavailable(format!("{} ended before its first frame", media.source))))
+        }
+        _ => None,
+    });
+    let outcome = outcome.unwrap_or_else(|| {
+        let seconds = FIRST_FRAME.as_secs();
+        Err(unavailable(format!("{} delivered no frame in {seconds} s", media.source)))
+    });
     let encoded = outcome.is_ok();
     trial.add("source", outcome);
     if encoded && media.audio && media.microphone != Microphone::None {
@@ -200,32 +194,32 @@ fn first_sound(
 ) -> Result<String, Failure> {
     let streams = producer.streams();
     let opus = streams.iter().find(|info| info.codec == Codec::Opus).map(|info| info.id);
+    let both = streams.iter().filter(|info| [Codec::H264, Codec::Opus].contains(&info.codec));
     let began = Instant::now();
-    producer.command(Command::Want(
-        streams
-            .iter()
-            .filter(|info| [Codec::H264, Codec::Opus].contains(&info.codec))
-            .map(|info| info.id)
-            .collect(),
-    ));
-    loop {
-        match events.recv_timeout(FIRST_SOUND.saturating_sub(began.elapsed())) {
-            Ok(SourceEvent::Frame(frame)) if Some(frame.stream) == opus => {
-                break Ok(format!(
-                    "{microphone} delivered sound after {:.1} s",
-                    began.elapsed().as_secs_f64()
-                ));
-            }
-            Ok(SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e)) => {
-                break Err(failure(e));
-            }
-            Ok(_) => {}
-            Err(_) => {
-                let seconds = FIRST_SOUND.as_secs();
-                break Err(unavailable(format!("{microphone} delivered nothing in {seconds} s")));
-            }
+    producer.command(Command::Want(both.map(|info| info.id).collect()));
+    let outcome = decide(events, FIRST_SOUND, |event| match event {
+        SourceEvent::Frame(frame) if Some(frame.stream) == opus => {
+            let took = began.elapsed().as_secs_f64();
+            Some(Ok(format!("{microphone} delivered sound after {took:.1} s")))
         }
-    }
+        SourceEvent::Failed(e) | SourceEvent::Stalled(e) | SourceEvent::Trouble(e) => Some(Err(failure(e))),
+        _ => None,
+    });
+    outcome.unwrap_or_else(|| {
+        let seconds = FIRST_SOUND.as_secs();
+        Err(unavailable(format!("{microphone} delivered nothing in {seconds} s")))
+    })
+}
+
+/// What the first event shows that shows anything; `None` if none does in this time.
+fn decide<T>(
+    events: &Receiver<SourceEvent>,
+    most: Duration,
+    shows: impl FnMut(SourceEvent) -> Option<T>,
+) -> Option<T> {
+    let end = Instant::now() + most;
+    let next = || events.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+    std::iter::from_fn(next).find_map(shows)
 }
 
 /// What was chosen for a source, and why.
@@ -392,11 +386,8 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     row(
         "controls",
         match &config.controls {
-            Controllers::Auto => "set by those who know the token, or by users of this machine".into(),
             Controllers::Nobody => "set by nobody else".into(),
-            Controllers::Everybody => "set by everybody".into(),
-            Controllers::Users(users) => format!("set by {}", users.join(", ")),
-            other => format!("{other:?}"),
+            who => format!("set {}", by(who)),
         },
     );
     #[cfg(feature = "talk")]

@@ -160,11 +160,11 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let (mut config, _) = library_config(settings, loaded.line.check)?;
     let mut publishing = relay.publishing;
     publishing.who = publishers(publishing.who, &config.signalling)?;
-    config.source = CameraSource::Published(publishing);
     if let Some(depth) = loaded.line.check {
         let set_by = merge::set_by(&table, &loaded.sources);
-        return check::relay(&relay.names, &config, certificate.as_ref(), depth, &set_by);
+        return check::relay(&relay.names, &publishing, &config, certificate.as_ref(), depth, &set_by);
     }
+    config.source = CameraSource::Published(publishing);
     if let Signalling::Serve(serve) = &mut config.signalling {
         serve.reserved.clone_from(&relay.names);
         serve.tls = certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
