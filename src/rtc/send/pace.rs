@@ -25,9 +25,8 @@ const FIRST: Duration = Duration::from_millis(30);
 pub(in crate::rtc) struct Pacer {
     /// In bit/s.
     rate: u64,
-    burst: Duration,
-    /// How much of a delay is made up for.
-    late: Duration,
+    /// A probe is being sent.
+    is_probing: bool,
     /// Bytes of media that take no time.
     free: usize,
     /// When everything sent so far has passed, at the rate.
@@ -38,7 +37,7 @@ pub(in crate::rtc) struct Pacer {
 
 impl Pacer {
     pub(in crate::rtc) fn new(rate: u64, now: Instant) -> Pacer {
-        Pacer { rate: rate.max(1), burst: BURST, late: Duration::ZERO, free: 0, through: now, held: now }
+        Pacer { rate: rate.max(1), is_probing: false, free: 0, through: now, held: now }
     }
 
     /// Sets the pacing rate, in bit/s. At a higher rate, what was sent passes sooner; at a lower one it takes as long as
@@ -54,11 +53,10 @@ impl Pacer {
     /// Sets whether a probe is being sent. The packets of one burst would arrive within one tick of the receiver's
     /// clock, and measure nothing.
     pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool, now: Instant) {
-        if is_probing && self.late.is_zero() {
+        if is_probing && !self.is_probing {
             self.through = self.through.max(now);
         }
-        (self.burst, self.late) =
-            if is_probing { (PROBE_BURST, PROBE_LATE) } else { (BURST, Duration::ZERO) };
+        self.is_probing = is_probing;
     }
 
     /// Lets the first burst be longer.
@@ -74,7 +72,8 @@ impl Pacer {
 
     /// When the next packet may leave: now, if that is not in the future.
     pub(in crate::rtc) fn opens_at(&self) -> Instant {
-        self.through.checked_sub(self.burst).unwrap_or(self.through).max(self.held)
+        let burst = if self.is_probing { PROBE_BURST } else { BURST };
+        self.through.checked_sub(burst).unwrap_or(self.through).max(self.held)
     }
 
     pub(in crate::rtc) fn is_open(&self, now: Instant) -> bool {
@@ -116,7 +115,8 @@ impl Pacer {
     /// Records a packet of a probe, which the first burst is not for.
     pub(in crate::rtc) fn spend_on_probe(&mut self, bytes: usize, now: Instant) {
         let takes = Duration::from_nanos(bytes as u64 * 8_000_000_000 / self.rate);
-        let since = now.checked_sub(self.late).unwrap_or(now);
+        let late = if self.is_probing { PROBE_LATE } else { Duration::ZERO };
+        let since = now.checked_sub(late).unwrap_or(now);
         self.through = self.through.max(since) + takes;
     }
 }
