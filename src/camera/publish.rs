@@ -10,10 +10,10 @@ use crate::media::{Codec, VIDEO_H264_LAYERS};
 /// is forwarded without transcoding.
 ///
 /// One caller publishes at a time. The viewers' key frame requests are merged and forwarded to it, and its bitrate is
-/// limited to what the viewers' networks carry (REMB). While nobody publishes, the source is
-/// [lost](crate::media::source::SourceState::Lost) with the code `no-publisher`, and viewers stay. If it sends several encodings of its video (simulcast), each viewer gets the best one that its network
-/// carries, and only the publisher's own network limits how many it sends. A publisher that also receives gets its own
-/// video back, like all others.
+/// limited to what the viewers' networks carry (REMB). If it sends several encodings of its video (simulcast), each viewer
+/// gets the best one that its network carries, and only the publisher's own network limits how many it sends. A publisher
+/// that also receives gets its own video back, like all others. While nobody publishes, the source is
+/// [lost](crate::media::source::SourceState::Lost) with the code `no-publisher`, and viewers stay.
 ///
 /// A publisher may turn its video off, or begin without any: after 2 s without a frame the source is
 /// [lost](crate::media::source::SourceState::Lost) with the code `video-off`, and its audio goes on. The video continues
