@@ -1,6 +1,6 @@
 //! A camera to watch in a browser: the whole product, using only the public API.
 //!
-//! Settings come from the environment: SOURCE (test, /dev/video0, a file, rtsp://…), PORT, LISTEN (an
+//! Settings come from the environment: SOURCE (test, /dev/video0, csi, a file, rtsp://…), PORT, LISTEN (an
 //! address, or `all`), TOKEN, ORIGINS (comma-separated), SIZE (1280x720), FPS, BITRATE (kbit/s), NAME,
 //! ADVERTISE (the address of a port forward, ip:port), UDP_PORT, VP8 (on or off), ICE (a JSON array of
 //! RTCIceServer), CONNECT (a server elsewhere, wss://…), ROOTS (a PEM file for it), RING (a user to call
